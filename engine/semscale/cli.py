@@ -1,0 +1,241 @@
+"""The `semscale` command: a thin layer over the Python calls. The only place that prints and chooses exit codes.
+
+Exit codes: 0 done, 1 the run failed, 2 wrong usage, 3 finished but more inputs failed than --max-error-rate allows.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+import semscale
+from semscale.encoders import DEFAULT_MODEL
+from semscale.errors import SemscaleError, UsageError
+from semscale.metrics.alignment import PRESETS
+
+DONE, FAILED, WRONG_USAGE, TOO_MANY_ERRORS = 0, 1, 2, 3
+
+
+class _Commands(click.Group):
+    """Turns our errors into one line on standard error and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SemscaleError as error:
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(WRONG_USAGE if isinstance(error, UsageError) else FAILED)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(semscale.__version__, prog_name="semscale")
+def main() -> None:
+    """Score images made by generative models, at the scale of millions.
+
+    Start with `semscale demo`, then `semscale score FOLDER`.
+    """
+
+
+def _run_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Options shared by the commands that embed images."""
+    for option in reversed(
+        (
+            click.option("--model", default=DEFAULT_MODEL, show_default=True,
+                         help="Hub id, checkpoint folder, exported folder, or 'demo' (bundled, for drawn scenes)."),
+            click.option("--backend", default="onnx", show_default=True, help="What runs the encoder."),
+            click.option("--clip-score", type=click.Choice(list(PRESETS)), default="torchmetrics", show_default=True,
+                         help="Whose convention of the CLIP score: scale, clamping and prefix."),
+            click.option("--group-by", metavar="parent|COLUMN",
+                         help="Group by parent folder or a metadata column. [default: by text, else parent folder]"),
+            click.option("--decode", type=click.Choice(["exact", "fast"]), default="exact", show_default=True,
+                         help="'fast' decodes large JPEGs at a reduced size; the README states the deviation."),
+            click.option("--dtype", type=click.Choice(["float32", "float16"]), default="float32", show_default=True,
+                         help="Type of the stored embeddings."),
+            click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Images a batch."),
+            click.option("--workers", type=click.IntRange(1), help="Decoding threads. [default: one a core]"),
+            click.option("--shard-size", type=click.IntRange(1), default=4096, show_default=True,
+                         help="Images a shard, the unit of resuming."),
+            click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N images."),
+        )
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def _output_options(command: Callable[..., None]) -> Callable[..., None]:
+    command = click.option("--quiet", is_flag=True, help="No progress and no table.")(command)
+    return click.option("--json", "as_json", is_flag=True, help="End with one machine-readable line.")(command)
+
+
+@main.command()
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for the results. [default: ./semscale-<name of SOURCE>]",
+)
+@_run_options
+@click.option("--dry-run", is_flag=True, help="Say what would be read, and estimate time and disk; write nothing.")
+@click.option("--max-error-rate", type=click.FloatRange(0, 1), default=0.01, show_default=True,
+              help="Exit with 3 when a larger share of the inputs failed.")  # fmt: skip
+@_output_options
+def score(
+    source: Path, out: Path | None, dry_run: bool, max_error_rate: float, as_json: bool, quiet: bool, **options: Any
+) -> None:
+    """Embed the images under SOURCE, compute every score, and write tables and a report.
+
+    SOURCE is a folder: group/image, model/prompt/seed.png, or any tree with a metadata.csv, .jsonl or .parquet whose
+    file_name column names the images.
+    """
+    from semscale import run
+    from semscale.console import Console
+
+    console = Console(quiet=quiet)
+    chosen = _chosen(options)
+    if dry_run:
+        from semscale.estimate import estimate
+
+        console.estimate(found := estimate(source, **chosen))
+        _emit(as_json, found.as_dict())
+        return
+    with console.progress() as tell:
+        finished = run.score(
+            source, out=out, on_progress=tell, command=shlex.join(["semscale", *sys.argv[1:]]), **chosen
+        )
+    console.scores(finished)
+    _emit(as_json, finished.summary)
+    _exit_on_errors(finished.summary, max_error_rate)
+
+
+@main.command()
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--store", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder for the store."
+)
+@_run_options
+@_output_options
+def embed(source: Path, store: Path, as_json: bool, quiet: bool, **options: Any) -> None:
+    """Embed the images under SOURCE into a store, and nothing else."""
+    from semscale import run
+    from semscale.console import Console
+
+    console = Console(quiet=quiet)
+    with console.progress() as tell:
+        filled = run.embed(source, store, on_progress=tell, **_chosen(options))
+    line = {
+        "n_found": len(filled.plan()),
+        "n_ok": len(filled.images),
+        "n_failed": len(filled.errors(["key"])),
+        "out": str(store),
+    }
+    console.say(f"{line['n_ok']} embeddings, {line['n_failed']} failed, in {store}")
+    _emit(as_json, line)
+
+
+@main.command()
+@click.argument("out", type=click.Path(path_type=Path, file_okay=False, exists=True))
+def report(out: Path) -> None:
+    """Rebuild OUT/report.html from the files in OUT."""
+    from semscale.report import write_report
+
+    click.echo(write_report(out))
+
+
+@main.command()
+@click.argument("model")
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="A new folder.")
+@click.option("--revision", help="Branch, tag or commit of a hub model.")
+@_output_options
+def export(model: str, out: Path, revision: str | None, as_json: bool, quiet: bool) -> None:
+    """Export the CLIP checkpoint MODEL to ONNX towers and prove them equal to transformers.
+
+    MODEL is a Hugging Face id, a checkpoint folder, or 'demo'.
+    """
+    from semscale import run
+    from semscale.console import Console
+
+    rows = run.export_package().export(model, out, revision=revision)
+    Console(quiet=quiet).parity(rows, out)
+    _emit(as_json, {"out": str(out), "parity": [_plain(row) for row in rows]})
+
+
+@main.command()
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default="semscale-demo",
+    show_default=True,
+    help="Folder for images and results.",
+)
+@_output_options
+def demo(out: Path, as_json: bool, quiet: bool) -> None:
+    """Everything end to end, offline: draw the pictures of two models, score both, compare them.
+
+    Two made-up models draw the same prompts; one keeps to its prompt, the other strays. Nothing is downloaded.
+    """
+    from semscale.console import Console
+    from semscale.demo import run_demo
+
+    console = Console(quiet=quiet)
+    with console.progress() as tell:
+        finished = run_demo(out, on_progress=tell)
+    console.scores(finished)
+    _emit(as_json, finished.summary)
+
+
+@main.command()
+@_output_options
+def doctor(as_json: bool, quiet: bool) -> None:
+    """Say what this machine can run, what is missing, and the command that mends it."""
+    from semscale.console import Console
+    from semscale.doctor import examine
+
+    findings = examine()
+    Console(quiet=quiet).findings(findings)
+    _emit(as_json, {"findings": [_plain(finding) for finding in findings]})
+    sys.exit(FAILED if any(finding.status == "broken" for finding in findings) else DONE)
+
+
+@main.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def bench(arguments: tuple[str, ...]) -> None:
+    """Measure throughput, stage by stage, against the measured roof of this machine."""
+    from semscale_bench.run import bench as command
+
+    command.main(args=list(arguments), prog_name="semscale bench", standalone_mode=False)
+
+
+def _chosen(options: dict[str, Any]) -> dict[str, Any]:
+    """Command-line options as fields of Options."""
+    from semscale.pipeline import Settings
+
+    names = ("batch_size", "workers", "shard_size", "limit")
+    settings = {name: options.pop(name) for name in names}
+    return {**options, "settings": Settings(**{name: value for name, value in settings.items() if value is not None})}
+
+
+def _emit(as_json: bool, line: dict[str, Any]) -> None:
+    from semscale.outputs import finite
+
+    if as_json:
+        click.echo(json.dumps(finite(line), ensure_ascii=False))
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    return dataclasses.asdict(value)
+
+
+def _exit_on_errors(summary: dict[str, Any], max_error_rate: float) -> None:
+    rate = summary["n_failed"] / summary["n_found"]
+    if rate > max_error_rate:
+        click.echo(f"{rate:.1%} of the inputs failed, more than --max-error-rate {max_error_rate:.1%}", err=True)
+        sys.exit(TOO_MANY_ERRORS)

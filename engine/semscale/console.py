@@ -1,0 +1,142 @@
+"""What people see in a terminal. Progress goes to standard error, results to standard output."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import rich.console
+from rich import progress
+from rich.markup import escape
+from rich.table import Table
+
+from semscale.pipeline import Progress
+
+LINE_EVERY = 10.0  # seconds between progress lines where there is no terminal
+
+
+class Console:
+    """Prints tables, and progress as a bar on a terminal or as plain lines elsewhere; nothing when quiet."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._out = rich.console.Console(quiet=quiet, soft_wrap=True, highlight=False)
+        self._err = rich.console.Console(quiet=quiet, stderr=True, soft_wrap=True, highlight=False)
+
+    def say(self, text: str) -> None:
+        """One line of plain text."""
+        self._out.print(text, markup=False)
+
+    @contextmanager
+    def progress(self) -> Iterator[Callable[[Progress], None]]:
+        """Give a function that shows how far a run is."""
+        if not self._err.is_terminal or self._err.quiet:
+            yield self._lines()
+            return
+        columns = (
+            progress.BarColumn(),
+            progress.MofNCompleteColumn(),
+            progress.TextColumn("{task.fields[rate]}"),
+            progress.TextColumn("{task.fields[failed]} failed"),
+            progress.TimeRemainingColumn(),
+        )
+        with progress.Progress(*columns, console=self._err) as bars:
+            task = bars.add_task("", total=None, rate="", failed=0)
+            rate = _Rate()
+            yield lambda now: bars.update(
+                task, total=now.total, completed=now.done, failed=now.failed, rate=f"{rate(now.done):.0f} images/s"
+            )
+
+    def _lines(self) -> Callable[[Progress], None]:
+        rate, last = _Rate(), [time.monotonic()]
+
+        def tell(now: Progress) -> None:
+            if time.monotonic() - last[0] < LINE_EVERY and now.done < now.total:
+                return
+            last[0] = time.monotonic()
+            speed = rate(now.done)
+            left = (now.total - now.done) / speed if speed else 0.0
+            line = f"{now.done}/{now.total} images, {speed:.0f} images/s, {now.failed} failed, {left:.0f} s left"
+            self._err.print(line, markup=False)
+
+        return tell
+
+    def scores(self, run: Any) -> None:
+        """The outcome of a run."""
+        summary = run.summary
+        models = summary["models"]
+        if models["image"]["note"]:
+            self._out.print(f"[bold yellow]{escape(models['image']['note'])}[/]")
+        self.say(
+            f"{summary['n_ok']} of {summary['n_found']} images scored in {summary['n_groups']} groups "
+            f"({summary['layout']}), {summary['n_failed']} failed, {summary['n_ignored']} other files ignored"
+        )
+        table = Table(box=None, pad_edge=False)
+        for column, justify in (
+            ("score", "left"),
+            ("model", "left"),
+            ("value", "right"),
+            ("95 % interval", "right"),
+            ("n", "right"),
+        ):
+            table.add_column(column, justify=justify)  # type: ignore[arg-type]
+        for name, entry in summary["scores"].items():
+            for model, part in {**entry["by_model"], "all": entry}.items():
+                unit = "groups" if name == "scs" else "images"
+                table.add_row(name, escape(model), _number(part["value"]), _interval(part), f"{part['n']} {unit}")
+        self._out.print(table)
+        self.say(f"report: {run.out / 'report.html'}")
+
+    def parity(self, rows: Sequence[Any], out: Path) -> None:
+        """How far an export is from its original."""
+        table = Table(box=None, pad_edge=False)
+        for column in ("tower", "batch", "cosine distance", "largest difference", "tolerance"):
+            table.add_column(column, justify="right")
+        for row in rows:
+            table.add_row(
+                row.tower,
+                str(row.batch_size),
+                f"{1 - row.min_cosine:.1e}",
+                f"{row.max_abs:.1e}",
+                f"{row.tolerance:.0e}",
+            )
+        self._out.print(table)
+        self.say(f"exported to {out}, equal to transformers in float32 within the tolerance")
+
+    def estimate(self, found: Any) -> None:
+        """What a run would do."""
+        self.say(f"{found.n_found} images ({found.layout}), {found.n_ignored} other files ignored")
+        self.say(
+            f"about {found.seconds:.0f} s at {found.images_per_second:.0f} images/s, measured on {found.n_sampled}"
+        )
+        self.say(f"about {found.disk_bytes / 1e6:.1f} MB of disk")
+
+    def findings(self, findings: Sequence[Any]) -> None:
+        """What doctor found."""
+        colours = {"ok": "green", "missing": "yellow", "broken": "red"}
+        for finding in findings:
+            self._out.print(
+                f"[{colours[finding.status]}]{finding.status:8}[/] {escape(finding.what)}: {escape(finding.detail)}"
+            )
+            if finding.mend:
+                self.say(f"         mend: {finding.mend}")
+
+
+class _Rate:
+    """Items a second since the first call."""
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+
+    def __call__(self, done: int) -> float:
+        return done / max(time.monotonic() - self._start, 1e-9)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4g}" if abs(value) < 10 else f"{value:.2f}"
+
+
+def _interval(entry: dict[str, Any]) -> str:
+    return "–" if entry["low"] is None else f"{_number(entry['low'])} to {_number(entry['high'])}"

@@ -1,0 +1,62 @@
+"""CLIP score: how well an image matches its text.
+
+The cosine of the two embeddings, scaled and clamped as one of several published programs does it. Higher is better.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from semscale.errors import UsageError
+from semscale.metrics.vectors import unit_rows
+from semscale.model import Array
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """One convention of the CLIP score; named after the program whose numbers it matches."""
+
+    name: str
+    scale: float
+    clamp: str  # "item": each score at zero; "mean": only a mean; "none"
+    prefix: str  # put before every text, part of the metric
+    source: str
+
+
+PRESETS = {
+    preset.name: preset
+    for preset in (
+        Preset("torchmetrics", 100.0, "mean", "", "torchmetrics CLIPScore: 0..100, a mean below zero becomes zero"),
+        Preset("hessel2021", 2.5, "item", "A photo depicts ", "Hessel et al. 2021, arXiv 2104.08718: 0..2.5"),
+        Preset("raw", 1.0, "none", "", "the cosine itself: -1..1"),
+    )
+}
+
+
+def preset(name: str) -> Preset:
+    """Look up a convention. Raises UsageError naming the choices."""
+    if name not in PRESETS:
+        raise UsageError(f"unknown CLIP score preset {name!r}; choose from {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def clip_scores(images: Array, texts: Array, convention: Preset) -> Array:
+    """(n, D) image and (n, D) text embeddings, row by row -> (n,) scores; NaN where either row is invalid."""
+    if np.shape(images) != np.shape(texts):
+        raise UsageError(
+            f"clip score: {np.shape(images)} image and {np.shape(texts)} text embeddings; need one text an image"
+        )
+    image_units, image_valid = unit_rows(images)
+    text_units, text_valid = unit_rows(texts)
+    cosines = np.clip(np.einsum("nd,nd->n", image_units, text_units), -1.0, 1.0)
+    scores = convention.scale * (np.maximum(cosines, 0.0) if convention.clamp == "item" else cosines)
+    return np.where(image_valid & text_valid, scores, np.nan)
+
+
+def mean_score(total: Array | float, count: Array | float, convention: Preset) -> Array:
+    """Mean of scores given as sum and count, clamped where the convention clamps means; NaN where count is 0."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.asarray(total, np.float64) / np.asarray(count, np.float64)
+    return np.maximum(mean, 0.0) if convention.clamp == "mean" else mean

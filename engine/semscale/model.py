@@ -1,0 +1,184 @@
+"""The value types that cross a boundary between rooms. Imported by all, imports only numpy.
+
+Shape letters, used in every docstring:
+
+    B  images or texts in a batch       H, W  height and width in pixels
+    C  colour channels (always 3, RGB)  D     embedding dimension
+    N  items                            Q     queries
+    K  neighbours                       T     tokens of a text
+    G  groups                           n     images in one group
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy.typing as npt
+
+from semscale.errors import ModelError
+
+Array = npt.NDArray[Any]
+SPEC_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One encoded image as a source delivers it, with what is known about it."""
+
+    key: str  # stable id: the path relative to the source
+    uri: str  # where the bytes came from
+    image: bytes  # the encoded file
+    group: str  # the text where there is one, else the parent folder
+    text: str | None = None
+    model: str | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One input that gave no embedding, and why: a row of the errors table."""
+
+    key: str
+    uri: str
+    code: str  # stable reason code, see errors.InputError
+    message: str
+    group: str | None = None  # what the source knows of it all the same
+    text: str | None = None
+    model: str | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """The unit of work: a slice of the plan that becomes one set of files in the store."""
+
+    index: int
+    start: int  # first position in the plan
+    stop: int  # one past the last
+
+    @property
+    def count(self) -> int:
+        """Items in this shard."""
+        return self.stop - self.start
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocess:
+    """How pixels become encoder input. Everything after `crop` (rescale, mean, std) happens inside the graph."""
+
+    size: int  # the shortest side after resizing, pixels
+    crop: int  # side of the centre crop, pixels
+    filter: str  # resampling filter: "bicubic" or "bilinear", always antialiased
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """How text becomes token ids."""
+
+    length: int  # T, the fixed number of ids
+    eos: int  # id of the end-of-text token, at which the tower pools
+    pad: int  # id that fills the rest
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """The contract between export and engine: `model.json`, beside each `model.onnx`."""
+
+    name: str  # hub id, or name of the checkpoint folder
+    sha256: str  # of the checkpoint's weight files
+    kind: Literal["image", "text"]
+    input_shape: tuple[int, ...]  # without the batch: (H, W, 3) or (T,)
+    input_dtype: str  # "uint8" or "int64"
+    dim: int  # D
+    normalized: bool  # rows have unit L2 norm
+    precision: str  # "fp32", "fp16", ...
+    preprocess: Preprocess | None = None  # image towers
+    tokens: Tokens | None = None  # text towers
+    note: str = ""  # a warning that every report shows, for example of a demo encoder
+
+    def to_json(self) -> str:
+        """Return the text of `model.json`."""
+        return json.dumps({"format": SPEC_FORMAT, **dataclasses.asdict(self)}, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, *, where: str) -> ModelSpec:
+        """Read the text of `model.json`; `where` names the file in errors.
+
+        Raises ModelError when it is not a specification this version understands.
+        """
+        try:
+            values = json.loads(text)
+            if values.pop("format") != SPEC_FORMAT:
+                raise ModelError(f"{where}: made by another version of semscale; export the model again")
+            if values["preprocess"] is not None:
+                raw = values["preprocess"]
+                values["preprocess"] = Preprocess(**{**raw, "mean": tuple(raw["mean"]), "std": tuple(raw["std"])})
+            if values["tokens"] is not None:
+                values["tokens"] = Tokens(**values["tokens"])
+            values["input_shape"] = tuple(values["input_shape"])
+            return cls(**values)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ModelError(f"{where}: not a model specification ({error!r}); export the model again") from error
+
+
+class Source(Protocol):
+    """Where images come from. The listing is fixed when the source is opened."""
+
+    uri: str
+    layout: str  # how keys were understood, in words
+    n_ignored: int  # files that are not images
+
+    def keys(self) -> Sequence[str]:
+        """Stable ids in stable order, each once."""
+        ...
+
+    def uris(self) -> Sequence[str]:
+        """Where each item lies, aligned with `keys`."""
+        ...
+
+    def read(self, indices: Iterable[int]) -> Iterator[Sample | Failure]:
+        """One Sample or Failure for each index into `keys`, in the order given."""
+        ...
+
+
+class Encoder(Protocol):
+    """The one back-end protocol. Called from one thread; pads batches itself."""
+
+    spec: ModelSpec
+
+    def encode(self, inputs: Array) -> Array:
+        """(B, *spec.input_shape) of spec.input_dtype -> (B, D) float32."""
+        ...
+
+    def close(self) -> None:
+        """Free what the encoder holds."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A confidence interval, with the method that made it spelled out."""
+
+    low: float
+    high: float
+    level: float  # 0.95
+    method: str
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One number, how sure it is, and every parameter behind it."""
+
+    metric: str
+    value: float
+    n: int  # items the value rests on
+    interval: Interval | None
+    higher_is_better: bool
+    params: Mapping[str, Any]
+    per_item: Array | None = field(default=None, repr=False)

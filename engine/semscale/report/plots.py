@@ -1,0 +1,137 @@
+"""The plots of the report. Each takes plain values and returns a Plot; none reads a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from semscale.model import Array
+from semscale.report.density import bounded_density
+from semscale.report.format import count, number, plural, span
+from semscale.report.palette import Mark
+from semscale.report.summary import Estimate
+from semscale.report.svg import INK, WIDTH, Plot, house_style, label, to_plot
+
+MAX_ROWS = 12  # models drawn in one plot
+MAX_POINTS = 1500  # groups drawn one by one in a scatter
+MAX_TICKS = 150  # groups drawn one by one under a density
+MIN_GROUPS_FOR_SHAPE = 5  # fewer have no shape to show
+Marks = Mapping[str | None, Mark]
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """What is along an axis."""
+
+    title: str
+    low: float  # bounds that no value passes
+    high: float
+
+
+@house_style()
+def interval_plot(estimates: Mapping[str, Estimate], axis: Axis, marks: Marks, *, name: str) -> Plot:
+    """Return a dot and its interval for each model, in the order given."""
+    rows = list(estimates.items())[:MAX_ROWS]
+    figure, axes = _rows(len(rows), inches=0.44)
+    for y, (model, estimate) in enumerate(rows):
+        colour = marks[model].colour
+        _title(axes, y - 0.3, model, number(estimate.value), colour)
+        axes.plot([estimate.low, estimate.high], [y, y], color=colour, linewidth=2.2, solid_capstyle="butt")
+        axes.plot([estimate.value], [y], marks[model].shape, color=colour, markersize=7)
+    axes.set_ylim(len(rows) - 0.6, -0.75)
+    ends = np.array([[e.value, e.low, e.high] for _, e in rows])
+    _limit(axes, ends[np.isfinite(ends)], axis)
+    said = "; ".join(f"{model}: {number(e.value)}, interval {span(e.low, e.high)}" for model, e in rows)
+    return to_plot(figure, name=name, alt=f"{axis.title} by model, with intervals. {said}.")
+
+
+@house_style()
+def distribution_plot(values: Mapping[str | None, Array], axis: Axis, marks: Marks, *, name: str) -> Plot:
+    """Return, for each model, the density of its (G,) values over a box, and the groups themselves when they are few."""
+    rows = [(model, v) for model, v in values.items() if len(v)][:MAX_ROWS]
+    figure, axes = _rows(len(rows), inches=0.88)
+    for y, (model, v) in enumerate(rows):
+        _title(axes, y - 0.5, model, plural(len(v), "group"), marks[model].colour)
+        _distribution(axes, y, v, axis=axis, mark=marks[model])
+    axes.set_ylim(len(rows) - 0.62, -0.74)
+    _limit(axes, np.concatenate([v for _, v in rows]), axis)
+    said = "; ".join(f"{label(model)}: median {number(np.median(v))}, {span(v.min(), v.max())}" for model, v in rows)
+    return to_plot(figure, name=name, alt=f"Distribution of {axis.title} over groups. {said}.")
+
+
+def _distribution(axes: Axes, y: float, values: Array, *, axis: Axis, mark: Mark) -> None:
+    if len(values) >= MIN_GROUPS_FOR_SHAPE:
+        centres, density = bounded_density(values, low=axis.low, high=axis.high)
+        shown = density > density.max() * 1e-3
+        top = y - 0.42 * density[shown] / density.max()
+        axes.fill_between(centres[shown], y, top, color=mark.colour, alpha=0.35, linewidth=0)
+        axes.plot(centres[shown], top, color=mark.colour, linewidth=1.1)
+        _box(axes, y + 0.12, values, mark.colour)
+    if len(values) <= MAX_TICKS:
+        axes.plot(values, np.full(len(values), y + 0.27), "|", color=mark.colour, markersize=5, alpha=0.7)
+
+
+def _box(axes: Axes, y: float, values: Array, colour: str) -> None:
+    p5, p25, p50, p75, p95 = np.percentile(values, [5, 25, 50, 75, 95])
+    axes.plot([p5, p95], [y, y], color=colour, linewidth=1.0)
+    axes.fill_between([p25, p75], y - 0.07, y + 0.07, color=colour, linewidth=0)
+    axes.plot([p50, p50], [y - 0.1, y + 0.1], color=INK, linewidth=1.6, solid_capstyle="butt")
+
+
+@house_style()
+def scatter_plot(values: Mapping[str | None, Array], x: Axis, y: Axis, marks: Marks, *, name: str) -> Plot:
+    """Return each group's (G, 2) values as a point; over MAX_POINTS groups, a random sample of them."""
+    n_groups = sum(len(v) for v in values.values())
+    figure = Figure(figsize=(WIDTH, 3.3), layout="constrained")
+    axes = figure.subplots()
+    drawn = {model: _sample(v, len(v) / n_groups) for model, v in values.items() if len(v)}
+    for model, v in drawn.items():
+        axes.plot(v[:, 0], v[:, 1], marks[model].shape, color=marks[model].colour, markersize=4.5, alpha=0.6, mew=0)
+    _limit(axes, np.concatenate([v[:, 0] for v in drawn.values()]), x)
+    _limit(axes, np.concatenate([v[:, 1] for v in drawn.values()]), y, vertical=True)
+    axes.set_xlabel(f"{x.title} →")
+    axes.set_ylabel(f"{y.title} →")
+    n_drawn = sum(len(v) for v in drawn.values())
+    note = f"A random sample: {count(n_drawn)} of {count(n_groups)} groups." if n_drawn < n_groups else ""
+    said = "; ".join(
+        f"{label(m)}: means {number(v[:, 0].mean())} and {number(v[:, 1].mean())}" for m, v in drawn.items()
+    )
+    alt = f"{x.title} (across) against {y.title} (up), one point a group. {said}."
+    return to_plot(figure, name=name, alt=alt, caption=note)
+
+
+def _sample(values: Array, share: float) -> Array:
+    n = max(1, int(MAX_POINTS * share))
+    if len(values) <= n:
+        return values
+    return values[np.sort(np.random.default_rng(0).choice(len(values), n, replace=False))]
+
+
+def _rows(n: int, *, inches: float) -> tuple[Figure, Axes]:
+    height = n * inches + 0.36
+    figure = Figure(figsize=(WIDTH, height))
+    axes = figure.add_axes((0.025, 0.28 / height, 0.95, 1 - 0.3 / height))
+    axes.spines["left"].set_visible(False)
+    axes.set_yticks([])
+    axes.tick_params(length=2, width=0.6)
+    return figure, axes
+
+
+def _title(axes: Axes, y: float, model: str | None, right: str, colour: str) -> None:
+    place = {"transform": axes.get_yaxis_transform(), "va": "center", "parse_math": False}
+    axes.text(0, y, label(model), color=colour, weight="bold", ha="left", **place)
+    axes.text(1, y, right, ha="right", **place)
+
+
+def _limit(axes: Axes, values: Array, axis: Axis, *, vertical: bool = False) -> None:
+    """Show where the values are, with a margin, but nothing beyond the bounds except room for half a marker."""
+    low, high = (float(values.min()), float(values.max())) if len(values) else (axis.low, axis.high)
+    whole = axis.high - axis.low
+    margin = max(0.08 * (high - low), 0.005 * whole)
+    edge = 0.02 * (high - low + 2 * margin)
+    limits = (max(low - margin, axis.low - edge), min(high + margin, axis.high + edge))
+    (axes.set_ylim if vertical else axes.set_xlim)(*limits)

@@ -1,0 +1,101 @@
+"""The parts of the page that join several tables: the headline, the plots over groups, the tables of groups."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from semscale.report import plots, tables, words
+from semscale.report.format import shorten
+from semscale.report.gallery import Panel
+from semscale.report.groups import Group, rows, values_by_model
+from semscale.report.palette import Mark
+from semscale.report.plots import Axis
+from semscale.report.summary import ScoreSummary, Summary
+from semscale.report.svg import Plot
+
+MAX_GROUP_ROWS = 500
+MAX_LEFT_OUT = 50
+COLUMN_OF = {"scs": "scs", "clip-score": "clip_score"}  # score -> column of groups.parquet
+Marks = Mapping[str | None, Mark]
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One score of the headline."""
+
+    score: ScoreSummary
+    words: words.Meaning
+    facts: list[words.Fact]
+    models: list[tables.ModelRow]
+    plot: Plot | None  # None when no model is named
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The groups at one end of the ranking, with pictures."""
+
+    title: str
+    panels: list[Panel]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupTable:
+    """The first lines of a long table, and how long it is."""
+
+    heads: list[str]
+    lines: list[list[tables.Cell]]
+    total: int
+
+
+def card(score: ScoreSummary, marks: Marks, *, index: int) -> Card:
+    """Return the headline of one score; models come best first in the table and in the plot."""
+    models = tables.model_rows(score)
+    ordered = {row.model: score.by_model[row.model] for row in models}
+    plot = plots.interval_plot(ordered, axis(score), marks, name=f"interval{index}") if models else None
+    return Card(score, words.meaning(score.metric), words.facts(score), models, plot)
+
+
+def axis(score: ScoreSummary) -> Axis:
+    """Return the axis along which a score is drawn."""
+    return Axis(words.meaning(score.metric).short, *words.bounds(score))
+
+
+def group_plots(summary: Summary, ranked: pa.Table, marks: Marks) -> list[Plot]:
+    """Return the distribution of each score over groups, and of both together where a run has both."""
+    scores = [s for s in summary.scores if COLUMN_OF.get(s.metric) in ranked.column_names]
+    drawn = []
+    for index, score in enumerate(scores):
+        values = {m: v[:, 0] for m, v in values_by_model(ranked, (COLUMN_OF[score.metric],)).items()}
+        if values:
+            drawn.append(plots.distribution_plot(values, axis(score), marks, name=f"groups{index}"))
+    if {score.metric for score in scores} >= set(COLUMN_OF):
+        both = values_by_model(ranked, tuple(COLUMN_OF.values()))
+        if both:
+            axes = [axis(score) for name in COLUMN_OF for score in scores if score.metric == name]
+            drawn.append(plots.scatter_plot(both, axes[0], axes[1], marks, name="scatter"))
+    return drawn
+
+
+def group_table(ranked: pa.Table) -> GroupTable:
+    """Return the lines of the least consistent groups."""
+    with_clip = "clip_score" in ranked.column_names
+    lines = [tables.group_cells(group, with_clip=with_clip) for group in rows(ranked.slice(0, MAX_GROUP_ROWS))]
+    return GroupTable(tables.group_heads(with_clip=with_clip), lines, ranked.num_rows)
+
+
+def left_out(table: pa.Table) -> GroupTable:
+    """Return the lines of the groups that have no consistency."""
+    lines = [_left_out_cells(group) for group in rows(table.slice(0, MAX_LEFT_OUT))]
+    return GroupTable(["Model", "Group", "Valid images", "Invalid images"], lines, table.num_rows)
+
+
+def _left_out_cells(group: Group) -> list[tables.Cell]:
+    return [
+        tables.Cell(shorten(group.model, 60) if group.model else "–", numeric=False),
+        tables.Cell(shorten(group.group, 160), numeric=False),
+        tables.Cell(str(group.n)),
+        tables.Cell(str(group.n_invalid)),
+    ]

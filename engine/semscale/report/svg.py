@@ -1,0 +1,86 @@
+"""Matplotlib figures as SVG inside a page: same bytes every time, readable on light and dark, on screen and paper."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+from markupsafe import Markup
+from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, get_font
+
+from semscale.report.format import REPLACEMENT, shorten
+
+INK = "#0a0b0c"  # stands for the colour of the text around the plot: written as currentColor
+GRID = "#80889340"
+WIDTH = 4.2  # inches: a phone's width, so that text keeps its size there
+STYLE: dict[str, Any] = {
+    "svg.fonttype": "path",
+    "svg.hashsalt": "semscale",
+    "font.size": 9.5,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
+    "savefig.facecolor": "none",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "axes.formatter.useoffset": False,
+}
+_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+_NOISE = re.compile(r"<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", re.DOTALL)
+_ROOT = re.compile(r"<svg\b[^>]*>(.*)</svg>", re.DOTALL)
+_ID = re.compile(r'(\bid="|href="#|url\(#)')
+_LINES = re.compile(r"\s*\n\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """The inside of an <svg> element, its size in points, and the words for those who cannot see it."""
+
+    body: Markup
+    width: float
+    height: float
+    alt: str
+    caption: str
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    """Draw with this page's style, whatever the user's own matplotlib settings are."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(STYLE)
+        yield
+
+
+def to_plot(figure: Figure, *, name: str, alt: str, caption: str = "") -> Plot:
+    """Return `figure` as SVG. `name` keeps the ids of several plots on one page apart. Call inside `house_style`."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata=_METADATA)
+    match = _ROOT.search(_NOISE.sub("", buffer.getvalue()))
+    assert match, "matplotlib writes one <svg> element"
+    body = _ID.sub(rf"\g<1>{name}-", match[1]).replace(INK, "currentColor")
+    width, height = figure.get_size_inches() * 72
+    return Plot(Markup(_LINES.sub("\n", body)), round(width, 1), round(height, 1), alt, caption)
+
+
+def label(text: str | None, limit: int = 34) -> str:
+    """Return `text` fit to be drawn: short, and with a mark for each character that the plots' font lacks."""
+    if text is None:
+        return "no model named"
+    font = get_font(findfont("DejaVu Sans"))
+    return "".join(c if font.get_char_index(ord(c)) else REPLACEMENT for c in shorten(text, limit))

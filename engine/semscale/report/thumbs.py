@@ -1,0 +1,57 @@
+"""Small pictures inside the page: a file becomes a JPEG data URI, or a reason why it cannot be shown."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from semscale.decode import decode
+from semscale.errors import InputError
+from semscale.report.images import Member
+
+LONGEST_SIDE = 128  # pixels
+JPEG_QUALITY = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Thumb:
+    """A picture for the page. `src` is empty when the file cannot be shown, and `missing` then says why."""
+
+    src: str
+    width: int  # pixels
+    height: int
+    missing: str
+
+
+def thumbnail(member: Member) -> Thumb:
+    """Return the picture of `member`, read from its file; never raises for a missing, changed or broken file."""
+    try:
+        pixels = decode(Path(member.uri).read_bytes()) if Path(member.uri).is_file() else None
+    except OSError:
+        return _missing("file cannot be read")
+    except InputError:
+        return _missing("file is no longer an image")
+    if pixels is None:
+        return _missing("file not found")
+    height, width = pixels.shape[:2]
+    # Sorted, because an orientation tag swaps the sides of a file that did not change.
+    if member.width and member.height and sorted((width, height)) != sorted((member.width, member.height)):
+        return _missing("file changed since")
+    return _encode(Image.fromarray(pixels))
+
+
+def _encode(image: Image.Image) -> Thumb:
+    scale = min(1.0, LONGEST_SIDE / max(image.size))
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    buffer = io.BytesIO()
+    image.resize((width, height), Image.Resampling.LANCZOS).save(buffer, "JPEG", quality=JPEG_QUALITY)
+    data = base64.b64encode(buffer.getvalue()).decode("ascii")
+    return Thumb(src=f"data:image/jpeg;base64,{data}", width=width, height=height, missing="")
+
+
+def _missing(reason: str) -> Thumb:
+    return Thumb(src="", width=LONGEST_SIDE, height=LONGEST_SIDE, missing=reason)

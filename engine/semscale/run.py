@@ -1,0 +1,245 @@
+"""A source to scores on disk: the main job, as Python calls. The command line is a thin layer over this."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import importlib
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from semscale import outputs, pipeline
+from semscale.encoders import DEFAULT_MODEL, find_exported, load_spec, open_encoder
+from semscale.errors import MissingDependencyError
+from semscale.files import exclusive
+from semscale.metrics import alignment
+from semscale.model import Encoder, Interval, Score, Source
+from semscale.pipeline import Progress, Settings
+from semscale.provenance import provenance
+from semscale.report import write_report
+from semscale.scoring import score_store
+from semscale.sources import open_source
+from semscale.store import Store, StoreSpec
+from semscale.summary import all_scores
+from semscale.texts import TextTower
+from semscale.timing import Clock
+from semscale.tokens import Tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Everything that decides what a run computes, but where from and where to."""
+
+    model: str = DEFAULT_MODEL  # hub id, checkpoint folder, exported folder, or "demo"
+    backend: str = "onnx"
+    clip_score: str = "torchmetrics"  # a preset of metrics.alignment
+    group_by: str | None = None  # None: by text, else by parent folder
+    decode: str = "exact"
+    dtype: str = "float32"  # of the stored vectors
+    settings: Settings = dataclasses.field(default_factory=Settings)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A finished run: its folder, and what summary.json says."""
+
+    out: Path
+    summary: dict[str, Any]
+
+    @property
+    def scores(self) -> dict[str, Score]:
+        """Every overall score by name."""
+        return {name: _score(name, entry) for name, entry in self.summary["scores"].items()}
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{name}</td><td>{score.value:.2f}</td><td>{_ends(score.interval)}</td><td>{score.n}</td></tr>"
+            for name, score in self.scores.items()
+        )
+        head = "<tr><th>score</th><th>value</th><th>95 % interval</th><th>n</th></tr>"
+        note = html.escape(self.summary["models"]["image"]["note"])
+        return f"<table>{head}{rows}</table><p>{html.escape(str(self.out / 'report.html'))}</p><p>{note}</p>"
+
+
+def score(
+    source: str | Path,
+    *,
+    out: str | Path | None = None,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+    command: str = "",
+    **options: Any,
+) -> Run:
+    """Embed the images of `source`, compute every score and write summary.json, tables and report.html into `out`.
+
+    `options` are the fields of Options. A run that was interrupted goes on where it was; one that is complete only
+    scores again. Raises a SemscaleError that says what is wrong before any work where it can.
+    """
+    chosen, started, clock = Options(**options), time.time(), Clock()
+    convention = alignment.preset(chosen.clip_score)
+    with clock.stage("list"):
+        opened = open_source(source, group_by=chosen.group_by)
+    folder = Path(out) if out is not None else default_out(source)
+    with exclusive(folder):
+        store, rate = _embed(opened, folder / "stores", chosen, clock, on_progress)
+        with clock.stage("score"):
+            scores = score_store(store, convention)
+            outputs.write_groups(folder / "groups.parquet", store, scores, convention)
+            outputs.write_images(folder / "images.parquet", store, scores)
+        summary = {
+            **counts(store, opened),
+            "n_groups": len(scores.groups),
+            "n_invalid": int((~scores.row_valid).sum()),
+            "n_truncated_texts": truncated_texts(store),
+            "images_per_second": rate,
+            "out": str(folder),
+            "scores": all_scores(scores, convention),
+            **described(store, chosen),
+            "seconds": {**clock.seconds(), "total": time.time() - started},
+            "provenance": provenance(command, started),
+        }
+        outputs.write_summary(folder / "summary.json", summary)
+        write_report(folder)
+    return Run(folder, outputs.finite(summary))
+
+
+def embed(
+    source: str | Path, store: str | Path, *, on_progress: Callable[[Progress], None] = lambda _: None, **options: Any
+) -> Store:
+    """Embed the images of `source` into the folder `store`, and nothing else; resumes. `options`: fields of Options."""
+    chosen = Options(**options)
+    opened = open_source(source, group_by=chosen.group_by)
+    with exclusive(Path(store)):
+        return _embed_into(opened, Path(store), chosen, Clock(), on_progress)[0]
+
+
+def default_out(source: str | Path) -> Path:
+    """Where the scores of a source go when nobody says: `./semscale-<its name>`."""
+    return Path(f"semscale-{Path(source).resolve().name or 'root'}")
+
+
+def exported_folder(model: str) -> Path:
+    """An exported folder for what `--model` says; exports a checkpoint first where that is needed."""
+    found = find_exported(Path(model)) if model != "demo" else None
+    return found if found is not None else export_package().ensure_exported(model)
+
+
+def export_package() -> Any:
+    """The part of semscale that exports checkpoints, or an error that says how to get what it needs."""
+    try:
+        for needed in ("optimum", "transformers", "onnx"):
+            importlib.import_module(needed)
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError("exporting a checkpoint", error.name or "optimum", "export") from error
+    return importlib.import_module("semscale_export.cache")
+
+
+def _embed(
+    source: Source, stores: Path, chosen: Options, clock: Clock, on_progress: Callable[[Progress], None]
+) -> tuple[Store, float | None]:
+    folder = exported_folder(chosen.model)
+    name = re.sub(r"[^A-Za-z0-9._-]+", "--", load_spec(folder / "image").name).strip("-.") or "encoder"
+    chosen = dataclasses.replace(chosen, model=str(folder))
+    return _embed_into(source, stores / name, chosen, clock, on_progress)
+
+
+def _embed_into(
+    source: Source, path: Path, chosen: Options, clock: Clock, on_progress: Callable[[Progress], None]
+) -> tuple[Store, float | None]:
+    """Fill the store at `path`; also the images a second, or None when there was nothing left to do."""
+    folder = exported_folder(chosen.model)
+    texts = _text_tower(folder, chosen)
+    store = Store.create(path, _spec(source, folder, chosen, texts))
+    pipeline.extend_plan(store, source, chosen.settings)
+    before = len(store.images)
+    started = time.perf_counter()
+    encoder = open_encoder(folder / "image", backend=chosen.backend)
+    try:
+        pipeline.embed(
+            source, store, encoder, texts=texts, settings=chosen.settings, clock=clock, on_progress=on_progress
+        )
+    finally:
+        encoder.close()
+    store = Store(path)
+    new = len(store.images) - before
+    return store, new / (time.perf_counter() - started) if new else None
+
+
+def _text_tower(folder: Path, chosen: Options) -> TextTower | None:
+    path = folder / "text"
+    if not (path / "model.json").exists():
+        return None
+
+    def opened() -> tuple[Tokenizer, Encoder]:
+        return Tokenizer(path), open_encoder(path, backend=chosen.backend)
+
+    return TextTower(load_spec(path), opened, prefix=alignment.preset(chosen.clip_score).prefix)
+
+
+def _spec(source: Source, folder: Path, chosen: Options, texts: TextTower | None) -> StoreSpec:
+    return StoreSpec(
+        source=source.uri,
+        layout=source.layout,
+        group_by=chosen.group_by or "text",
+        decode=chosen.decode,
+        dtype=chosen.dtype,
+        text_prefix=texts.prefix if texts else "",
+        image=load_spec(folder / "image"),
+        text=texts.spec if texts else None,
+    )
+
+
+def counts(store: Store, source: Source) -> dict[str, Any]:
+    """How many inputs there were and what became of them; every one is accounted for."""
+    errors = store.errors(["code"]).column("code")
+    found, ok, failed = len(store.plan()), len(store.images), len(errors)
+    assert ok + failed == found, f"{ok} embedded + {failed} failed != {found} found"
+    reasons = {entry["values"]: entry["counts"] for entry in errors.value_counts().to_pylist()}
+    return {
+        "format": 1,
+        "n_found": found,
+        "n_ok": ok,
+        "n_failed": failed,
+        "n_ignored": source.n_ignored,
+        "failures": dict(sorted(reasons.items())),
+    }
+
+
+def truncated_texts(store: Store) -> int:
+    """Distinct texts that were longer than the encoder reads."""
+    table = store.metadata(["caption", "text_truncated"])
+    return len(table.filter(table.column("text_truncated")).column("caption").unique())
+
+
+def described(store: Store, chosen: Options) -> dict[str, Any]:
+    """What made the scores: source, models and parameters."""
+    spec = store.spec
+    models = {"image": spec.image, "text": spec.text}
+    return {
+        "source": spec.source,
+        "layout": spec.layout,
+        "models": {name: None if tower is None else dataclasses.asdict(tower) for name, tower in models.items()},
+        "backend": chosen.backend,
+        "parameters": {
+            "clip_score": chosen.clip_score,
+            "group_by": spec.group_by,
+            "decode": spec.decode,
+            "dtype": spec.dtype,
+            **dataclasses.asdict(chosen.settings),
+        },
+    }
+
+
+def _score(name: str, entry: dict[str, Any]) -> Score:
+    interval = None
+    if entry["low"] is not None:
+        interval = Interval(entry["low"], entry["high"], entry["level"], entry["method"])
+    value = float("nan") if entry["value"] is None else entry["value"]
+    return Score(name, value, entry["n"], interval, entry["higher_is_better"], entry["params"])
+
+
+def _ends(interval: Interval | None) -> str:
+    return "–" if interval is None else f"{interval.low:.2f} – {interval.high:.2f}"

@@ -1,0 +1,173 @@
+"""A store to scores: every number is computed from the files of the store, group by group, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from semscale.metrics.alignment import Preset, clip_scores
+from semscale.metrics.consistency import Between, Pairs, corrected, pairs
+from semscale.metrics.vectors import unit_rows
+from semscale.model import Array
+from semscale.stats.intervals import leave_one_out_error, student_interval
+from semscale.store import Store
+
+CHUNK = 16 << 20  # values of float64 embeddings held at a time: 128 MiB
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """One entry a group, sorted by model and group name."""
+
+    model: list[str | None]
+    name: list[str]
+    of_row: Array  # (N,) group of each embedded image
+    of_failure: Array  # (F,) group of each failed input, -1 where nothing is known of it
+
+    def __len__(self) -> int:
+        return len(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """All scores of a store. Similarities and the consistency score are 100 cos."""
+
+    groups: Groups
+    n: Array  # (G,) images with a valid embedding
+    n_invalid: Array  # (G,) images without: failed, or an embedding of zeros or NaN
+    scs: Array  # (G,) NaN for n < 2, as are the next fields; `se`, `low` and `high` for n < 3
+    se: Array
+    low: Array
+    high: Array
+    corrected: Array
+    n_clamped: Array
+    medoid: Array  # (G,) row of the store, -1 for n < 2
+    outlier: Array
+    minimum: Array
+    maximum: Array
+    between: dict[str | None, float]  # mean similarity between groups, by model
+    row_similarity: Array  # (N,) mean clamped similarity of each image to the others of its group
+    row_valid: Array  # (N,) bool
+    clip: Array | None  # (N,) CLIP score of each image; None when the store has no texts
+
+
+def score_store(store: Store, convention: Preset) -> Scores:
+    """Compute every score of a store. `convention` is the CLIP score's."""
+    groups = group_rows(store)
+    table = _Table(groups, store.spec.image.dim)
+    text_rows = store.text_rows() if store.spec.text is not None else np.full(len(store.images), -1)
+    clip = np.full(len(store.images), np.nan)
+    for members, rows in _chunks(groups, store.spec.image.dim):
+        vectors = store.images.take(rows.ravel())
+        units, valid = unit_rows(vectors)
+        table.add(members, rows, units.reshape(*rows.shape, -1), valid.reshape(rows.shape))
+        texts = text_rows[rows.ravel()]
+        with_text = texts >= 0
+        clip[rows.ravel()[with_text]] = clip_scores(vectors[with_text], store.texts.take(texts[with_text]), convention)
+    return table.finish(clip if bool((text_rows >= 0).any()) else None)
+
+
+def group_rows(store: Store) -> Groups:
+    """Who belongs to which group, embedded or failed."""
+    columns = ["model", "group"]
+    table = pa.concat_tables([store.metadata(columns), store.errors(columns)])
+    models, model_of = _ranked(table.column("model"))
+    names, name_of = _ranked(table.column("group"))
+    code = np.where(name_of < 0, -1, (model_of + 1) * len(names) + name_of)
+    present, of_item = np.unique(code, return_inverse=True)
+    if len(present) and present[0] < 0:
+        present, of_item = present[1:], of_item - 1
+    model = [None if m < 0 else models[m] for m in (present // max(len(names), 1)) - 1]
+    embedded = len(store.images)
+    return Groups(model, [names[i] for i in present % max(len(names), 1)], of_item[:embedded], of_item[embedded:])
+
+
+def _ranked(column: pa.ChunkedArray) -> tuple[list[str], Array]:
+    """Distinct values in sorted order, and for each entry its place among them, -1 for null."""
+    encoded = (
+        column.combine_chunks().dictionary_encode() if len(column) else pa.array([], pa.string()).dictionary_encode()
+    )
+    encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
+    order = pc.sort_indices(encoded.dictionary).to_numpy()
+    rank = np.empty(len(order) + 1, np.int64)
+    rank[order], rank[-1] = np.arange(len(order)), -1
+    return encoded.dictionary.take(pa.array(order)).to_pylist(), rank[encoded.indices.fill_null(-1).to_numpy()]
+
+
+def _chunks(groups: Groups, dim: int) -> Iterator[tuple[Array, Array]]:
+    """Groups of one size at a time: (g,) group numbers and their (g, n) rows, about CHUNK values each."""
+    order = np.argsort(groups.of_row, kind="stable")
+    sizes = np.bincount(groups.of_row, minlength=len(groups))
+    starts = np.cumsum(sizes) - sizes
+    for size in np.unique(sizes[sizes > 0]):
+        same = np.flatnonzero(sizes == size)
+        for part in np.array_split(same, max(1, int(len(same) * size * max(dim, size) // CHUNK))):
+            yield part, order[starts[part][:, None] + np.arange(size)]
+
+
+def sums_by_group(scores: Scores, items: Array) -> tuple[Array, Array]:
+    """(N,) values of embedded images, NaN for none -> (G,) sums and (G,) counts."""
+    known = np.isfinite(items)
+    group, size = scores.groups.of_row[known], len(scores.groups)
+    totals = np.bincount(group, weights=items[known], minlength=size)
+    return totals, np.bincount(group, minlength=size).astype(np.float64)
+
+
+class _Table:
+    """Fills the columns of Scores chunk by chunk."""
+
+    def __init__(self, groups: Groups, dim: int) -> None:
+        count, rows = len(groups), len(groups.of_row)
+        self._groups, self._dim = groups, dim
+        self._n, self._clamped = np.zeros(count, np.int64), np.zeros(count, np.int64)
+        self._scs, self._se, self._min, self._max = (np.full(count, np.nan) for _ in range(4))
+        self._medoid, self._outlier = np.full(count, -1), np.full(count, -1)
+        self._similarity, self._valid = np.full(rows, np.nan), np.zeros(rows, bool)
+        self._between: dict[str | None, Between] = {}
+
+    def add(self, members: Array, rows: Array, units: Array, valid: Array) -> None:
+        """(g,) groups, their (g, n) rows, (g, n, D) unit vectors and (g, n) validity."""
+        self._valid[rows] = valid
+        whole = valid.all(axis=1)
+        self._add_valid(members[whole], rows[whole], units[whole])
+        for g in np.flatnonzero(~whole):
+            self._add_valid(members[g : g + 1], rows[g : g + 1, valid[g]], units[g : g + 1, valid[g]])
+
+    def _add_valid(self, members: Array, rows: Array, units: Array) -> None:
+        self._n[members] = n = rows.shape[1]
+        if n == 0 or not len(members):
+            return
+        found: Pairs = pairs(units)
+        self._add_means(members, units.mean(axis=1))
+        self._similarity[rows] = found.rows
+        self._scs[members], self._se[members] = found.mean, leave_one_out_error(found.rows)
+        self._clamped[members], self._min[members], self._max[members] = found.n_clamped, found.minimum, found.maximum
+        if n > 1:
+            each = np.arange(len(members))
+            self._medoid[members] = rows[each, found.rows.argmax(axis=1)]
+            self._outlier[members] = rows[each, found.rows.argmin(axis=1)]
+
+    def _add_means(self, members: Array, means: Array) -> None:
+        models = np.array([self._groups.model[g] or "" for g in members])
+        for name in np.unique(models):
+            self._between.setdefault(str(name) or None, Between(self._dim)).add(means[models == name])
+
+    def finish(self, clip: Array | None) -> Scores:
+        """The finished columns."""
+        between = {model: sums.value for model, sums in self._between.items()}
+        base = np.array([between.get(model, np.nan) for model in self._groups.model], np.float64)
+        low, high = student_interval(self._scs, self._se, self._n, (0.0, 100.0))
+        return Scores(
+            groups=self._groups, n=self._n, n_invalid=self._invalid(), scs=self._scs, se=self._se, low=low, high=high,
+            corrected=corrected(self._scs, base), n_clamped=self._clamped, medoid=self._medoid, outlier=self._outlier,
+            minimum=self._min, maximum=self._max, between=between, row_similarity=self._similarity,
+            row_valid=self._valid, clip=clip,
+        )  # fmt: skip
+
+    def _invalid(self) -> Array:
+        unusable = np.concatenate([self._groups.of_row[~self._valid], self._groups.of_failure])
+        return np.bincount(unusable[unusable >= 0], minlength=len(self._groups)).astype(np.int64)

@@ -1,0 +1,1 @@
+"""How sure a score is. Pure functions of arrays; every random draw comes from a seed that is written down."""

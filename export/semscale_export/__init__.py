@@ -1,0 +1,66 @@
+"""Checkpoint -> ONNX towers that `semscale` runs. Needs torch, transformers and optimum, imported on first use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from semscale.errors import UsageError
+from semscale_export import parity
+from semscale_export.checkpoint import Checkpoint, find_checkpoint
+from semscale_export.families import family_of
+from semscale_export.parity import ParityRow
+from semscale_export.quiet import quiet
+
+__all__ = ["ParityRow", "export", "export_checkpoint"]
+
+
+def export(model: str, out: Path, *, revision: str | None = None) -> list[ParityRow]:
+    """Export `model`, a hub id or a local checkpoint folder, into the new folder `out`; return the parity table.
+
+        out/image/model.onnx  out/image/model.json
+        out/text/model.onnx   out/text/model.json   out/text/tokenizer.json
+        out/parity.json
+
+    `out` appears whole or not at all. Raises UsageError when it already holds something, ParityError when the export
+    differs from the original, ModelError when the checkpoint cannot be found, read or expressed, and
+    MissingDependencyError.
+    """
+    _check_free(out)  # before a long download
+    return export_checkpoint(find_checkpoint(model, revision=revision), out)
+
+
+def export_checkpoint(checkpoint: Checkpoint, out: Path) -> list[ParityRow]:
+    """Export a checkpoint that was found; otherwise as `export`."""
+    _check_free(out)
+    family = family_of(checkpoint)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as temporary, quiet():
+        made = Path(temporary) / "model"
+        rows = _write(family.towers(checkpoint), made)
+        _move(made, out)
+    return rows
+
+
+def _write(towers: list, folder: Path) -> list[ParityRow]:
+    from semscale_export.towers import write_tower
+
+    rows = []
+    for tower in towers:
+        write_tower(tower, folder / tower.spec.kind)
+        rows += parity.measure(tower, folder / tower.spec.kind)
+    parity.write(rows, folder / "parity.json")
+    return rows
+
+
+def _check_free(out: Path) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{out} already exists; remove it or choose another folder")
+
+
+def _move(made: Path, out: Path) -> None:
+    try:
+        os.replace(made, out)  # an empty folder in its place is replaced, anything else refused
+    except OSError as error:
+        raise UsageError(f"{out} appeared during the export ({error.strerror}); remove it or choose another") from error

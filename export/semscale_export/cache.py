@@ -1,0 +1,63 @@
+"""What `--model` accepts, as an exported folder; exports are kept, by content, in the user's cache."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import semscale.encoders
+from semscale.encoders import find_exported
+from semscale.errors import ModelError, UsageError
+from semscale_export import export_checkpoint
+from semscale_export.checkpoint import Checkpoint, file_sha256, find_checkpoint
+
+RECIPE = 1  # raise it when the same checkpoint would export to another graph or specification
+DEMO = "demo"
+
+
+def ensure_exported(model: str) -> Path:
+    """Return an exported folder for `model`, exporting it first when the cache does not hold it yet.
+
+    `model` is an exported folder (returned as it is, nothing heavy imported), a checkpoint folder, a hub id, or
+    "demo", the encoder that comes with semscale. A folder that is really called demo is given as ./demo. Raises
+    what `semscale_export.export` does.
+    """
+    exported = find_exported(Path(model)) if model != DEMO else None
+    if exported is not None:
+        return exported
+    checkpoint = _demo() if model == DEMO else find_checkpoint(model)
+    kept = cache_folder() / "models" / cache_key(checkpoint)
+    if find_exported(kept) is None:
+        _export(checkpoint, kept)
+    return kept
+
+
+def cache_folder() -> Path:
+    """Return where exports are kept: SEMSCALE_CACHE, else XDG_CACHE_HOME/semscale, else ~/.cache/semscale."""
+    if chosen := os.environ.get("SEMSCALE_CACHE"):
+        return Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "semscale"
+
+
+def cache_key(checkpoint: Checkpoint) -> str:
+    """Return the SHA-256 over everything an export depends on: the checkpoint's files and our recipe."""
+    lines = [f"recipe {RECIPE}", *(f"{path.name} {file_sha256(path)}" for path in checkpoint.files())]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _demo() -> Checkpoint:
+    folder = Path(semscale.encoders.__file__).parents[1] / "demo" / "checkpoint"
+    if not folder.is_dir():
+        raise ModelError(f"this installation of semscale has no demo encoder ({folder} is missing); install it again")
+    found = find_checkpoint(str(folder))
+    return Checkpoint(DEMO, found.folder, found.config)
+
+
+def _export(checkpoint: Checkpoint, kept: Path) -> None:
+    try:
+        export_checkpoint(checkpoint, kept)
+    except UsageError:
+        if find_exported(kept) is None:  # else another process made the same export meanwhile
+            raise

@@ -1,0 +1,112 @@
+"""CLIP as Hugging Face keeps it (`model_type` "clip"): OpenAI's models, LAION's conversions, and their descendants."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizerFast
+
+from semscale.errors import ModelError
+from semscale.model import Array, Tokens
+from semscale_export.checkpoint import Checkpoint
+from semscale_export.quiet import no_progress_bars
+from semscale_export.spec import image_spec, text_spec
+from semscale_export.towers import ImageTower, ImageTowerOnnxConfig, TextTower, TextTowerOnnxConfig, Tower, unit
+
+# Checkpoints from before transformers 4.31 say 2 here, whatever the tokenizer's id is; transformers then pools at the
+# highest id of the text, which for their vocabulary is the end-of-text token.
+LEGACY_EOS = 2
+
+
+class _Projected(nn.Module):
+    """A transformer's pooled output, projected: (N, ...) -> (N, D)."""
+
+    def __init__(self, transformer: nn.Module, projection: nn.Module) -> None:
+        super().__init__()
+        self.transformer, self.projection = transformer, projection
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.projection(self.transformer(inputs).pooler_output)
+
+
+def towers(checkpoint: Checkpoint) -> list[Tower]:
+    """Load a CLIP checkpoint in float32 and return its image and text towers.
+
+    Raises ModelError when a file is missing or damaged, or when it asks for what the engine cannot express.
+    """
+    sha256 = checkpoint.weights_sha256()
+    with no_progress_bars():
+        model = _load(checkpoint, CLIPModel, "the weights", use_safetensors=True).float().eval()
+    return [_image_tower(checkpoint, model, sha256), _text_tower(checkpoint, model, sha256)]
+
+
+def _image_tower(checkpoint: Checkpoint, model: CLIPModel, sha256: str) -> Tower:
+    config, dim = model.config.vision_config, model.config.projection_dim
+    processor = _load(checkpoint, CLIPImageProcessor, "preprocessor_config.json")
+    spec = image_spec(checkpoint, processor, image_size=config.image_size, dim=dim, sha256=sha256)
+    assert spec.preprocess is not None
+    module = ImageTower(_Projected(model.vision_model, model.visual_projection), config, spec.preprocess)
+
+    def reference(images: Sequence[Array]) -> Array:
+        normalised = processor(
+            list(images), do_resize=False, do_center_crop=False, input_data_format="channels_last", return_tensors="pt"
+        )
+        with torch.inference_mode():
+            return unit(model.get_image_features(**normalised)).numpy()
+
+    return Tower(spec, module, ImageTowerOnnxConfig, reference)
+
+
+def _text_tower(checkpoint: Checkpoint, model: CLIPModel, sha256: str) -> Tower:
+    config, dim = model.config.text_config, model.config.projection_dim
+    tokenizer = _load(
+        checkpoint, CLIPTokenizerFast, "the tokenizer's files (tokenizer.json, or vocab.json and merges.txt)"
+    )
+    tokens = _tokens(checkpoint, tokenizer, config)
+    module = TextTower(_Projected(model.text_model, model.text_projection), config)
+
+    def reference(texts: Sequence[str]) -> Array:
+        ids = tokenizer(
+            list(texts), padding="max_length", truncation=True, max_length=tokens.length, return_tensors="pt"
+        )
+        with torch.inference_mode():
+            return unit(model.get_text_features(**ids)).numpy()
+
+    def write_tokenizer(folder: Path) -> None:
+        source = checkpoint.folder / "tokenizer.json"
+        if source.is_file():
+            shutil.copyfile(source, folder / "tokenizer.json")
+        else:
+            tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
+
+    spec = text_spec(checkpoint, tokens, dim=dim, sha256=sha256)
+    return Tower(spec, module, TextTowerOnnxConfig, reference, write_tokenizer)
+
+
+def _tokens(checkpoint: Checkpoint, tokenizer: CLIPTokenizerFast, config: Any) -> Tokens:
+    eos, pad, highest = tokenizer.eos_token_id, tokenizer.pad_token_id, max(tokenizer.get_vocab().values())
+    if highest >= config.vocab_size:
+        raise ModelError(
+            f"{checkpoint.name}: the tokenizer has id {highest}, and the model only {config.vocab_size} embeddings; "
+            "give the checkpoint the tokenizer it was trained with"
+        )
+    if eos != (highest if config.eos_token_id == LEGACY_EOS else config.eos_token_id):
+        raise ModelError(
+            f"{checkpoint.name}: the tokenizer ends a text with id {eos}, and by config.json "
+            f"(text_config.eos_token_id {config.eos_token_id}) the model pools elsewhere, so that every text would get "
+            "nearly the same embedding; correct config.json"
+        )
+    return Tokens(length=config.max_position_embeddings, eos=eos, pad=pad)
+
+
+def _load(checkpoint: Checkpoint, kind: Any, what: str, **options: Any) -> Any:
+    # What transformers raises for a missing, unreadable or inconsistent file. Local files only: the checkpoint is here.
+    try:
+        return kind.from_pretrained(checkpoint.folder, local_files_only=True, **options)
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
+        raise ModelError(f"{checkpoint.name}: {what} in {checkpoint.folder} cannot be loaded ({error})") from error

@@ -1,0 +1,109 @@
+"""One tower of a model as ONNX: raw input in, unit-length embedding out, everything between them in the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from optimum.exporters.onnx import export as optimum_export
+from optimum.exporters.onnx.config import TextEncoderOnnxConfig, VisionOnnxConfig
+from optimum.utils import DummyVisionInputGenerator, NormalizedTextConfig, NormalizedVisionConfig
+from torch import Tensor, nn
+
+from semscale.model import Array, ModelSpec, Preprocess
+
+OPSET = 18  # from 17 on a LayerNormalization stays one node, which half precision needs
+BATCH_AXIS = {0: "batch"}
+
+
+@dataclass(frozen=True, slots=True)
+class Tower:
+    """One half of a loaded model, with what its export is measured against."""
+
+    spec: ModelSpec
+    module: nn.Module  # what is traced: an ImageTower or a TextTower
+    onnx_config: type[VisionOnnxConfig] | type[TextEncoderOnnxConfig]
+    reference: Callable[[Sequence[Any]], Array]  # pixels or texts -> (N, D) unit rows by the family's own library
+    write_tokenizer: Callable[[Path], None] | None = None  # puts tokenizer.json into a folder; text towers
+
+
+class ImageTower(nn.Module):
+    """uint8 RGB pixels (N, H, W, 3) -> (N, D) float32 of unit L2 norm."""
+
+    def __init__(self, features: nn.Module, config: Any, preprocess: Preprocess) -> None:
+        """Wrap `features`, which maps normalised (N, 3, H, W) float32 to (N, D); `config` is its own."""
+        super().__init__()
+        self.features, self.config = features, config
+        self.register_buffer("mean", torch.tensor(preprocess.mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(preprocess.std).view(1, 3, 1, 1))
+
+    def forward(self, pixels: Tensor) -> dict[str, Tensor]:
+        """Rescale, normalise, encode."""
+        scaled = pixels.permute(0, 3, 1, 2).to(torch.float32) * (1 / 255)
+        return {"embedding": unit(self.features((scaled - self.mean) / self.std))}
+
+
+class TextTower(nn.Module):
+    """int64 token ids (N, T) -> (N, D) float32 of unit L2 norm."""
+
+    def __init__(self, features: nn.Module, config: Any) -> None:
+        """Wrap `features`, which maps (N, T) int64 to (N, D); `config` is its own."""
+        super().__init__()
+        self.features, self.config = features, config
+
+    def forward(self, input_ids: Tensor) -> dict[str, Tensor]:
+        """Encode."""
+        return {"embedding": unit(self.features(input_ids))}
+
+
+def unit(rows: Tensor) -> Tensor:
+    """Divide each row of (N, D) by its L2 norm, in float32 whatever the model computes in.
+
+    Plain x / ||x|| as in CLIP: a row of zeros becomes NaN, which the engine's back ends refuse by name.
+    """
+    rows = rows.to(torch.float32)
+    return rows / rows.norm(p=2, dim=-1, keepdim=True)
+
+
+class _DummyPixels(DummyVisionInputGenerator):
+    SUPPORTED_INPUT_NAMES = ("pixels",)
+
+    def generate(
+        self, input_name: str, framework: str = "pt", int_dtype: str = "int64", float_dtype: str = "fp32"
+    ) -> Tensor:
+        shape = [self.batch_size, self.height, self.width, 3]
+        return self.random_int_tensor(shape, 256, framework=framework, dtype=int_dtype).to(torch.uint8)
+
+
+class ImageTowerOnnxConfig(VisionOnnxConfig):
+    """optimum's description of an ImageTower; it has none for a vision model with its projection."""
+
+    NORMALIZED_CONFIG_CLASS = NormalizedVisionConfig
+    DUMMY_INPUT_GENERATOR_CLASSES = (_DummyPixels,)
+    inputs: ClassVar = {"pixels": BATCH_AXIS}
+    outputs: ClassVar = {"embedding": BATCH_AXIS}
+
+
+class TextTowerOnnxConfig(TextEncoderOnnxConfig):
+    """optimum's description of a TextTower."""
+
+    NORMALIZED_CONFIG_CLASS = NormalizedTextConfig
+    inputs: ClassVar = {"input_ids": BATCH_AXIS}
+    outputs: ClassVar = {"embedding": BATCH_AXIS}
+
+
+def write_tower(tower: Tower, folder: Path) -> None:
+    """Write `model.onnx`, `model.json` and what else the tower needs into the new folder `folder`.
+
+    Weights beyond protobuf's 2 GB go into `model.onnx_data` beside the model.
+    """
+    folder.mkdir(parents=True)
+    shapes = {"sequence_length": tower.spec.input_shape[0]} if tower.spec.kind == "text" else {}
+    config = tower.onnx_config(tower.module.config)
+    optimum_export(tower.module, config, folder / "model.onnx", opset=OPSET, input_shapes=shapes)
+    (folder / "model.json").write_text(tower.spec.to_json(), encoding="utf-8")
+    if tower.write_tokenizer is not None:
+        tower.write_tokenizer(folder)
