@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,6 @@ class Shape:
     text: dict[str, Any]
     projection_dim: int
     image_size: int = 224
-    overrides: dict[str, Any] = field(default_factory=dict)
 
 
 def _transformer(width: int, layers: int, heads: int) -> dict[str, int]:
@@ -79,14 +78,14 @@ def random_clip(config: CLIPConfig, seed: int) -> CLIPModel:
     torch.manual_seed(seed)
     model = CLIPModel(config).eval()
     with torch.no_grad():
-        model.vision_model.embeddings.patch_embedding.weight *= PATCH
-        model.text_model.embeddings.token_embedding.weight *= TOKEN
+        model.vision_model.embeddings.patch_embedding.weight *= 4
+        model.text_model.embeddings.token_embedding.weight *= 10
         for encoder in (model.vision_model.encoder, model.text_model.encoder):
             for layer in encoder.layers:
                 for name in ("q_proj", "k_proj", "v_proj", "out_proj"):
-                    getattr(layer.self_attn, name).weight *= ATTENTION
+                    getattr(layer.self_attn, name).weight *= 3
                     getattr(layer.self_attn, name).bias.normal_(std=0.02)
-                layer.mlp.fc1.weight *= MLP
+                layer.mlp.fc1.weight *= 2
                 layer.mlp.fc1.bias.normal_(std=0.02)
         for module in model.modules():
             if isinstance(module, torch.nn.LayerNorm):
@@ -95,7 +94,11 @@ def random_clip(config: CLIPConfig, seed: int) -> CLIPModel:
     return model
 
 
-PATCH, TOKEN, ATTENTION, MLP = 4.0, 10.0, 3.0, 2.0
+def set_in_json(path: Path, **values: Any) -> None:
+    """Set top-level keys of a JSON file; None removes one."""
+    content = json.loads(path.read_text(encoding="utf-8")) | values
+    kept = {key: value for key, value in content.items() if value is not None}
+    path.write_text(json.dumps(kept, indent=2), encoding="utf-8")
 
 
 def copy_tokenizer(source: Path, folder: Path) -> dict[str, int]:

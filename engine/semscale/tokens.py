@@ -23,10 +23,11 @@ class Tokenizer:
         self._tokens = _tokens(folder / "model.json")
         self._tokenizer = _load(folder / "tokenizer.json")
         self._tokenizer.enable_truncation(max_length=self._tokens.length)
+        self._tokenizer.no_padding()
+        self._check_end()
         # The embedding is taken at the first end-of-text token and attention is causal: what follows it, whatever
         # its id, changes nothing.
         self._tokenizer.enable_padding(length=self._tokens.length, pad_id=self._tokens.pad)
-        self._check_end()
 
     def encode(self, texts: Sequence[str]) -> tuple[Array, Array]:
         """Texts -> (N, T) int64 ids and (N,) bool, true where a text was longer than T and lost its end.
@@ -40,7 +41,7 @@ class Tokenizer:
 
     def _check_end(self) -> None:
         # Without this token the tower would pool at the first position and give every text the same embedding.
-        if self._tokens.eos not in self._tokenizer.encode("").ids:
+        if self._tokenizer.encode("").ids[-1:] != [self._tokens.eos]:
             raise ModelError(
                 f"tokenizer.json does not end a text with id {self._tokens.eos}, as model.json says it does; "
                 "export the model again"

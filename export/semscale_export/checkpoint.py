@@ -118,22 +118,21 @@ def _from_hub(model: str, revision: str | None) -> Path:
         raise ModelError(f"{model}: neither an existing folder nor a hub id such as owner/name") from error
     except errors.GatedRepoError as error:
         raise ModelError(f"{model}: gated; ask for access on its hub page, then run `hf auth login`") from error
-    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.EntryNotFoundError) as error:
+    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
         where = f" at revision {revision!r}" if revision else ""
         raise ModelError(
-            f"{model}{where}: the hub has no such model with a config.json; check its spelling, and for a private "
-            "model run `hf auth login`"
+            f"{model}{where}: the hub has no such model; check its spelling, and for a private model run "
+            "`hf auth login`"
         ) from error
 
 
 def _hub_answers(model: str, revision: str | None) -> bool:
     # Downloads fall back on the cache by themselves, but only after minutes on a network that swallows packets.
-    from huggingface_hub import errors, get_hf_file_metadata, hf_hub_url
+    from huggingface_hub import errors, model_info
 
-    refusals = (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.EntryNotFoundError)
     try:
-        get_hf_file_metadata(hf_hub_url(model, "config.json", revision=revision), timeout=PROBE_SECONDS)
-    except refusals:  # GatedRepoError is one of the first kind
+        model_info(model, revision=revision, timeout=PROBE_SECONDS)
+    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError):  # a private or gated model is the first
         raise
     except OSError:  # what the HTTP client and the hub's offline mode raise
         return False

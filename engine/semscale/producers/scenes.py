@@ -2,75 +2,90 @@
 
     draw("two small red striped circles left of a large blue star, watercolor style", seed=3)
 
-A drawing depends on its prompt, seed and size alone: all chance comes from `random.Random`, whose stream Python keeps
-the same on every platform, and shapes are rasterised at whole coordinates. What the caption leaves open (places, hues,
-exact sizes, the wall behind) varies with the seed. Needs numpy and Pillow only.
+A drawing depends on its prompt, seed and size alone: all chance comes from `random.Random`, whose stream is the same on
+every platform, and shapes are rasterised at whole coordinates. What the caption leaves open (places, hues, exact sizes,
+the wall behind) varies with the seed. Needs numpy and Pillow only.
 """
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image
 
 from semscale.errors import UsageError
-from semscale.producers.backdrops import Colour, jitter, mix, paint
+from semscale.producers.backdrops import paint
 from semscale.producers.captions import (
     ATTRIBUTES,
-    COLOURS,
-    SIZES,
-    TEXTURES,
     VOCABULARY,
     Scene,
-    Thing,
     caption,
     change,
     hard_negative,
     parse,
     sample_prompt,
 )
-from semscale.producers.shapes import SHAPES
-from semscale.producers.styles import STYLES, Style
+from semscale.producers.layout import places
+from semscale.producers.objects import choose, stamp
+from semscale.producers.styles import STYLES
 
 __all__ = ["ATTRIBUTES", "VOCABULARY", "draw", "generate", "hard_negative", "parse", "sample_prompt"]
 
 _OVERSAMPLING = 2  # the canvas is drawn at twice its size and averaged down, which smooths edges
-_SIZE_BANDS = {"small": (0.55, 0.6), "medium": (0.74, 0.79), "large": (0.96, 1.0), None: (0.62, 0.95)}
-_ROWS = {1: ((1,),), 2: ((2,), (1, 1)), 3: ((1, 2), (2, 1)), 4: ((2, 2),), 5: ((3, 2), (2, 3), (2, 1, 2))}
-_LARGEST_RADIUS = 0.4
-
-Box = tuple[float, float, float, float]  # left, top, right, bottom, as fractions of the canvas
-Place = tuple[float, float, float]  # centre x and y, and the room there (a radius), as fractions
-
-
-@dataclass(frozen=True, slots=True)
-class _Look:
-    """One object's appearance, all pixels decided."""
-
-    shape: str
-    colour: Colour
-    texture: str | None
-    radius: int  # pixels
-    turn: float  # radians
-    edge: Colour
-    edge_width: int  # pixels
+_SMALLEST = 32  # pixels; below it nothing can be told apart
 
 
 def draw(prompt: str, seed: int, *, size: int = 256) -> Image.Image:
     """Draw the scene that `prompt` describes: an RGB image of `size` by `size` pixels.
 
-    The same prompt, seed and size give the same pixels everywhere. Raises UsageError naming the word it cannot draw.
+    The same prompt, seed and size give the same pixels. Raises UsageError for a word that scenes cannot draw (and names
+    it), and for a size below 32.
     """
-    scene = parse(prompt)
+    if size < _SMALLEST:
+        raise UsageError(f"size {size} is too small to show a scene; use {_SMALLEST} pixels or more")
+    return _draw_scene(parse(prompt), seed, size)
+
+
+def _draw_scene(scene: Scene, seed: int, size: int) -> Image.Image:
     rng = random.Random(f"{caption(scene)}|{seed}")
-    style, n = STYLES[scene.style], size * _OVERSAMPLING
-    canvas = style.before(paint(scene.background, n, rng), rng)
-    for thing, places in _layout(scene, rng):
-        look = _choose(thing, style, rng)
-        for place in places:
-            _stamp(canvas, place, look, rng)
+    style = STYLES[scene.style]
+    canvas = style.before(paint(scene.background, size * _OVERSAMPLING, rng), rng)
+    for thing, spots in places(scene, rng):
+        look = choose(thing, style, rng)
+        for spot in spots:
+            stamp(canvas, spot, look, rng)
     return style.after(canvas, rng).reduce(_OVERSAMPLING)
+
+
+def generate(
+    prompts: Iterable[str], seeds: Iterable[int], out: Path, *, model: str, fidelity: float = 1.0, size: int = 256
+) -> list[Path]:
+    """Write `<out>/<model>/<prompt>/<seed>.png` for every prompt and seed, and return the paths in that order.
+
+    `fidelity` (0 to 1) makes an imperfect "model": each attribute that a prompt states is drawn wrongly with probability
+    `1 - fidelity`, anew for every image, which lowers both the agreement among a prompt's images and their agreement
+    with the prompt. The same arguments write the same pixels. Raises UsageError for a fidelity outside 0 to 1 or a word
+    that scenes cannot draw.
+    """
+    if not 0 <= fidelity <= 1:
+        raise UsageError(f"fidelity {fidelity} is not a probability; use a number from 0 to 1")
+    seeds, written = list(seeds), []
+    for prompt in prompts:
+        scene, folder = parse(prompt), out / model / prompt
+        folder.mkdir(parents=True, exist_ok=True)
+        for seed in seeds:
+            drawn = _corrupt(scene, 1 - fidelity, random.Random(f"{model}|{prompt}|{seed}"))
+            path = folder / f"{seed}.png"
+            _draw_scene(drawn, seed, size).save(path)
+            written.append(path)
+    return written
+
+
+def _corrupt(scene: Scene, chance: float, rng: random.Random) -> Scene:
+    """Return `scene` with each kind of attribute changed with probability `chance`, where it states one."""
+    for kind in ATTRIBUTES:
+        if rng.random() < chance:
+            scene = change(scene, kind, rng) or scene
+    return scene

@@ -37,10 +37,10 @@ def _paper(canvas: Image.Image, rng: random.Random) -> Image.Image:
 
 
 def _wash(canvas: Image.Image, rng: random.Random) -> Image.Image:
-    soft = _tint(canvas.filter(ImageFilter.GaussianBlur(canvas.width / 110)), (253, 248, 236), 0.22)
+    soft = _tint(canvas.filter(ImageFilter.GaussianBlur(canvas.width / 140)), (253, 248, 236), 0.12)
     # Blotches of a fixed 12 x 12 grid, so that the wash looks the same at every size.
     blotches = Image.frombytes("L", (12, 12), rng.randbytes(144)).resize(soft.size, Image.Resampling.BICUBIC)
-    return Image.composite(_tint(soft, (255, 255, 255), 0.4), soft, blotches.point(lambda v: v * 3 // 4))
+    return Image.composite(_tint(soft, (255, 255, 255), 0.4), soft, blotches.point(lambda v: v * 5 // 8))
 
 
 def _pencil_paper(canvas: Image.Image, rng: random.Random) -> Image.Image:
@@ -149,7 +149,7 @@ def _dust(canvas: Image.Image, rng: random.Random) -> Image.Image:
 
 STYLES: dict[str | None, Style] = {
     None: Style(),
-    "watercolor style": Style(_paper, _wash, edge=0.03),
+    "watercolor style": Style(_paper, _wash, edge=0.05),
     "pencil sketch": Style(_pencil_paper, edge=0.09),
     "pixel art": Style(after=_pixels),
     "neon style": Style(_neon_grid, edge=0.08, light_edge=True),

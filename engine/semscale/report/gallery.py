@@ -54,17 +54,22 @@ def _panel(group: Group, members: list[Member]) -> Panel:
         n=plural(group.n, "image"),
         pairs=span(group.min_similarity, group.max_similarity),
         clip_score=number(group.clip_score),
-        pictures=tuple(_picture(group, member) for member in members),
+        pictures=tuple(_picture(group, member, folder=_common_folder(members)) for member in members),
     )
 
 
-def _picture(group: Group, member: Member) -> Picture:
+def _common_folder(members: list[Member]) -> str:
+    folders = {"".join(member.key.rpartition("/")[:2]) for member in members}
+    return folders.pop() if len(folders) == 1 else ""
+
+
+def _picture(group: Group, member: Member, *, folder: str) -> Picture:
     roles = (("medoid", group.medoid_key), ("outlier", group.outlier_key))
     badges = tuple(role for role, key in roles if key == member.key)
     return Picture(
         thumb=thumbnail(member),
         key=clean(member.key),
-        short_key=tail(member.key),
+        short_key=tail(member.key[len(folder) :]),
         badges=badges,
         similarity=number(member.group_similarity, 1),
         alt=f"{', '.join(badges) or 'image'} of group {shorten(group.group, 80)}: {tail(member.key)}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from semscale.model import Array
 from semscale.report.density import bounded_density
-from semscale.report.format import count, number, plural, span
+from semscale.report.format import count, number, plural, shorten, span
 from semscale.report.palette import Mark
 from semscale.report.summary import Estimate
 from semscale.report.svg import INK, WIDTH, Plot, house_style, label, to_plot
@@ -20,6 +20,7 @@ MAX_ROWS = 12  # models drawn in one plot
 MAX_POINTS = 1500  # groups drawn one by one in a scatter
 MAX_TICKS = 150  # groups drawn one by one under a density
 MIN_GROUPS_FOR_SHAPE = 5  # fewer have no shape to show
+NEGLIGIBLE = 0.01  # of a density's peak: not drawn
 Marks = Mapping[str | None, Mark]
 
 
@@ -36,43 +37,56 @@ class Axis:
 def interval_plot(estimates: Mapping[str, Estimate], axis: Axis, marks: Marks, *, name: str) -> Plot:
     """Return a dot and its interval for each model, in the order given."""
     rows = list(estimates.items())[:MAX_ROWS]
-    figure, axes = _rows(len(rows), inches=0.44)
+    figure, axes = _rows(len(rows), inches=0.5)
     for y, (model, estimate) in enumerate(rows):
         colour = marks[model].colour
-        _title(axes, y - 0.3, model, number(estimate.value), colour)
+        _title(axes, y - 0.36, model, number(estimate.value), colour)
         axes.plot([estimate.low, estimate.high], [y, y], color=colour, linewidth=2.2, solid_capstyle="butt")
         axes.plot([estimate.value], [y], marks[model].shape, color=colour, markersize=7)
-    axes.set_ylim(len(rows) - 0.6, -0.75)
+    axes.set_ylim(len(rows) - 0.72, -0.7)
     ends = np.array([[e.value, e.low, e.high] for _, e in rows])
     _limit(axes, ends[np.isfinite(ends)], axis)
-    said = "; ".join(f"{model}: {number(e.value)}, interval {span(e.low, e.high)}" for model, e in rows)
-    return to_plot(figure, name=name, alt=f"{axis.title} by model, with intervals. {said}.")
+    said = "; ".join(f"{_named(model)}: {number(e.value)}, interval {span(e.low, e.high)}" for model, e in rows)
+    alt = f"{axis.title} by model, with intervals. {said}."
+    return to_plot(figure, name=name, title=axis.title, alt=alt, caption=_shown(rows, estimates))
 
 
 @house_style()
 def distribution_plot(values: Mapping[str | None, Array], axis: Axis, marks: Marks, *, name: str) -> Plot:
-    """Return, for each model, the density of its (G,) values over a box, and the groups themselves when they are few."""
-    rows = [(model, v) for model, v in values.items() if len(v)][:MAX_ROWS]
+    """Return, for each model in the order given, the density of its (G,) values, G > 0, over a box.
+
+    The groups themselves are drawn as ticks when they are few.
+    """
+    rows = list(values.items())[:MAX_ROWS]
     figure, axes = _rows(len(rows), inches=0.88)
     for y, (model, v) in enumerate(rows):
         _title(axes, y - 0.5, model, plural(len(v), "group"), marks[model].colour)
         _distribution(axes, y, v, axis=axis, mark=marks[model])
     axes.set_ylim(len(rows) - 0.62, -0.74)
-    _limit(axes, np.concatenate([v for _, v in rows]), axis)
-    said = "; ".join(f"{label(model)}: median {number(np.median(v))}, {span(v.min(), v.max())}" for model, v in rows)
-    return to_plot(figure, name=name, alt=f"Distribution of {axis.title} over groups. {said}.")
+    _limit(axes, np.concatenate([_extent(v, axis) for _, v in rows]), axis)
+    said = "; ".join(f"{_named(model)}: median {number(np.median(v))}, {span(v.min(), v.max())}" for model, v in rows)
+    alt = f"Distribution of {axis.title} over groups. {said}."
+    return to_plot(figure, name=name, title=axis.title, alt=alt, caption=_shown(rows, values))
 
 
 def _distribution(axes: Axes, y: float, values: Array, *, axis: Axis, mark: Mark) -> None:
     if len(values) >= MIN_GROUPS_FOR_SHAPE:
         centres, density = bounded_density(values, low=axis.low, high=axis.high)
-        shown = density > density.max() * 1e-3
+        shown = density > density.max() * NEGLIGIBLE
         top = y - 0.42 * density[shown] / density.max()
         axes.fill_between(centres[shown], y, top, color=mark.colour, alpha=0.35, linewidth=0)
         axes.plot(centres[shown], top, color=mark.colour, linewidth=1.1)
         _box(axes, y + 0.12, values, mark.colour)
     if len(values) <= MAX_TICKS:
         axes.plot(values, np.full(len(values), y + 0.27), "|", color=mark.colour, markersize=5, alpha=0.7)
+
+
+def _extent(values: Array, axis: Axis) -> Array:
+    """Return the places that must be seen: the values, and the curve over them."""
+    if len(values) < MIN_GROUPS_FOR_SHAPE:
+        return values
+    centres, density = bounded_density(values, low=axis.low, high=axis.high)
+    return np.concatenate([values, centres[density > density.max() * NEGLIGIBLE]])
 
 
 def _box(axes: Axes, y: float, values: Array, colour: str) -> None:
@@ -86,22 +100,31 @@ def _box(axes: Axes, y: float, values: Array, colour: str) -> None:
 def scatter_plot(values: Mapping[str | None, Array], x: Axis, y: Axis, marks: Marks, *, name: str) -> Plot:
     """Return each group's (G, 2) values as a point; over MAX_POINTS groups, a random sample of them."""
     n_groups = sum(len(v) for v in values.values())
+    drawn = {model: _sample(v, len(v) / n_groups) for model, v in values.items()}
     figure = Figure(figsize=(WIDTH, 3.3), layout="constrained")
     axes = figure.subplots()
-    drawn = {model: _sample(v, len(v) / n_groups) for model, v in values.items() if len(v)}
     for model, v in drawn.items():
         axes.plot(v[:, 0], v[:, 1], marks[model].shape, color=marks[model].colour, markersize=4.5, alpha=0.6, mew=0)
+    for model, v in values.items():
+        axes.plot(*v.mean(axis=0), marks[model].shape, color=marks[model].colour, markersize=10, mec=INK, mew=1.2)
     _limit(axes, np.concatenate([v[:, 0] for v in drawn.values()]), x)
     _limit(axes, np.concatenate([v[:, 1] for v in drawn.values()]), y, vertical=True)
     axes.set_xlabel(f"{x.title} →")
     axes.set_ylabel(f"{y.title} →")
-    n_drawn = sum(len(v) for v in drawn.values())
-    note = f"A random sample: {count(n_drawn)} of {count(n_groups)} groups." if n_drawn < n_groups else ""
-    said = "; ".join(
-        f"{label(m)}: means {number(v[:, 0].mean())} and {number(v[:, 1].mean())}" for m, v in drawn.items()
-    )
-    alt = f"{x.title} (across) against {y.title} (up), one point a group. {said}."
-    return to_plot(figure, name=name, alt=alt, caption=note)
+    caption = _points_drawn(sum(len(v) for v in drawn.values()), n_groups)
+    title = f"{x.title} and {y.title}"
+    return to_plot(figure, name=name, title=title, alt=_scatter_alt(values, x, y), caption=caption)
+
+
+def _points_drawn(n_drawn: int, n_groups: int) -> str:
+    means = "One point a group; the large points are the means of the models."
+    return f"{means} A random {count(n_drawn)} of {count(n_groups)} groups." if n_drawn < n_groups else means
+
+
+def _scatter_alt(values: Mapping[str | None, Array], x: Axis, y: Axis) -> str:
+    means = {model: v.mean(axis=0) for model, v in list(values.items())[:MAX_ROWS]}
+    said = "; ".join(f"{_named(model)}: means {number(a)} and {number(b)}" for model, (a, b) in means.items())
+    return f"{x.title} (across) against {y.title} (up), one point a group. {said}."
 
 
 def _sample(values: Array, share: float) -> Array:
@@ -109,6 +132,14 @@ def _sample(values: Array, share: float) -> Array:
     if len(values) <= n:
         return values
     return values[np.sort(np.random.default_rng(0).choice(len(values), n, replace=False))]
+
+
+def _named(model: str | None) -> str:
+    return "no model named" if model is None else shorten(model, 60)
+
+
+def _shown(drawn: Sized, every: Sized) -> str:
+    return f"The first {len(drawn)} of {len(every)} models, the best first." if len(drawn) < len(every) else ""
 
 
 def _rows(n: int, *, inches: float) -> tuple[Figure, Axes]:
@@ -131,7 +162,7 @@ def _limit(axes: Axes, values: Array, axis: Axis, *, vertical: bool = False) -> 
     """Show where the values are, with a margin, but nothing beyond the bounds except room for half a marker."""
     low, high = (float(values.min()), float(values.max())) if len(values) else (axis.low, axis.high)
     whole = axis.high - axis.low
-    margin = max(0.08 * (high - low), 0.005 * whole)
+    margin = max(0.04 * (high - low), 0.005 * whole)
     edge = 0.02 * (high - low + 2 * margin)
     limits = (max(low - margin, axis.low - edge), min(high + margin, axis.high + edge))
     (axes.set_ylim if vertical else axes.set_xlim)(*limits)

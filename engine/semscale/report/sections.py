@@ -68,7 +68,8 @@ def group_plots(summary: Summary, ranked: pa.Table, marks: Marks) -> list[Plot]:
     scores = [s for s in summary.scores if COLUMN_OF.get(s.metric) in ranked.column_names]
     drawn = []
     for index, score in enumerate(scores):
-        values = {m: v[:, 0] for m, v in values_by_model(ranked, (COLUMN_OF[score.metric],)).items()}
+        values = values_by_model(ranked, (COLUMN_OF[score.metric],))
+        values = {m: v[:, 0] for m, v in sorted(values.items(), key=lambda item: -item[1].mean())}
         if values:
             drawn.append(plots.distribution_plot(values, axis(score), marks, name=f"groups{index}"))
     if {score.metric for score in scores} >= set(COLUMN_OF):

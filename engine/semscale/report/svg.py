@@ -18,7 +18,7 @@ from semscale.report.format import REPLACEMENT, shorten
 
 INK = "#0a0b0c"  # stands for the colour of the text around the plot: written as currentColor
 GRID = "#80889340"
-WIDTH = 4.2  # inches: a phone's width, so that text keeps its size there
+WIDTH = 3.9  # inches: a phone's width, so that text keeps its size there
 STYLE: dict[str, Any] = {
     "svg.fonttype": "path",
     "svg.hashsalt": "semscale",
@@ -49,8 +49,9 @@ _LINES = re.compile(r"\s*\n\s*")
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """The inside of an <svg> element, its size in points, and the words for those who cannot see it."""
+    """A title, the inside of an <svg> element, its size in points, and the words for those who cannot see it."""
 
+    title: str
     body: Markup
     width: float
     height: float
@@ -67,7 +68,7 @@ def house_style() -> Iterator[None]:
         yield
 
 
-def to_plot(figure: Figure, *, name: str, alt: str, caption: str = "") -> Plot:
+def to_plot(figure: Figure, *, name: str, title: str, alt: str, caption: str = "") -> Plot:
     """Return `figure` as SVG. `name` keeps the ids of several plots on one page apart. Call inside `house_style`."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata=_METADATA)
@@ -75,7 +76,7 @@ def to_plot(figure: Figure, *, name: str, alt: str, caption: str = "") -> Plot:
     assert match, "matplotlib writes one <svg> element"
     body = _ID.sub(rf"\g<1>{name}-", match[1]).replace(INK, "currentColor")
     width, height = figure.get_size_inches() * 72
-    return Plot(Markup(_LINES.sub("\n", body)), round(width, 1), round(height, 1), alt, caption)
+    return Plot(title, Markup(_LINES.sub("\n", body)), round(width, 1), round(height, 1), alt, caption)
 
 
 def label(text: str | None, limit: int = 34) -> str:

@@ -144,7 +144,7 @@ def run_details(summary: Summary) -> list[Detail]:
     known = ("command", "started", "semscale", "python", "platform", "cpu", "packages")
     return [
         Detail("Command", value_text(made.get("command"), 2000)),
-        Detail("Date", value_text(made.get("started"))),
+        Detail("Date", value_text(made.get("started")).replace("T", " ").replace("+00:00", " UTC")),
         Detail("Source", value_text(summary.source)),
         Detail("Layout", value_text(summary.layout)),
         Detail("Back end", value_text(summary.backend)),

@@ -31,8 +31,8 @@ MEANINGS = {
     "scs": Meaning(
         title="Semantic consistency (SCS)",
         short="SCS",
-        what="How alike the images of one group are: 100 × the cosine similarity of their embeddings, averaged over all "
-        "pairs in the group, then over groups, each group with the same weight.",
+        what="How alike the images of one group are: 100 × the cosine similarity of their embeddings, averaged over "
+        "all pairs in the group, then over groups, each group with the same weight.",
         caution="A collapsed model, which draws the same image every time, scores 100. Read SCS together with the CLIP "
         "score, which asks whether the images show what the text says.",
     ),
@@ -103,26 +103,20 @@ def encoder_warnings(summary: Summary) -> list[str]:
 def cautions(summary: Summary) -> list[str]:
     """Return a line for everything that makes the numbers rest on less than they seem to."""
     scs = summary.score("scs")
-    overall = scs.overall if scs else None
+    failed, texts = plural(summary.n_failed, "input"), plural(summary.n_truncated_texts, "text")
     lines = [
-        (
-            summary.n_failed,
-            f"{plural(summary.n_failed, 'input')} of {count(summary.n_found)} gave no score: see Failures.",
-        ),
-        (summary.n_invalid, f"{plural(summary.n_invalid, 'embedding')} with zero length or not-a-number left out."),
-        (
-            summary.n_truncated_texts,
-            f"{plural(summary.n_truncated_texts, 'text')} longer than the encoder reads: cut at its limit, the end not scored.",
-        ),
+        (summary.n_failed, f"{failed} of {count(summary.n_found)} gave no score: see Failures."),
+        (summary.n_invalid, f"{plural(summary.n_invalid, 'embedding')} of zero length or not a number: left out."),
+        (summary.n_truncated_texts, f"{texts} longer than the encoder reads: the end was cut off and not scored."),
     ]
-    if overall:
-        pairs = plural(overall.n_clamped, "pair")
-        excluded = plural(overall.n_excluded, "group")
-        few = f"Only {plural(overall.n_groups, 'group')} averaged: nothing tells how much groups differ, so no interval covers it."
-        lines = [
-            (overall.n_groups < 2, few),
-            (overall.n_excluded, f"{excluded} with fewer than two valid images: not in the mean of SCS."),
-            (overall.n_clamped, f"{pairs} of images with a similarity below 0 counted as 0 in SCS."),
-            *lines,
-        ]
-    return [text for applies, text in lines if applies]
+    return [text for applies, text in [*(_scs_cautions(scs.overall) if scs else []), *lines] if applies]
+
+
+def _scs_cautions(overall: Estimate) -> list[tuple[int, str]]:
+    pairs, excluded = plural(overall.n_clamped, "pair"), plural(overall.n_excluded, "group")
+    few = f"Only {plural(overall.n_groups, 'group')} averaged: there is no interval between groups, so nothing tells "
+    return [
+        (overall.n_groups < 2, few + "what other groups would score."),
+        (overall.n_excluded, f"{excluded} with fewer than two valid images: not in the mean of SCS."),
+        (overall.n_clamped, f"{pairs} of images with a similarity below 0: counted as 0 in SCS."),
+    ]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizerFast
 
@@ -108,5 +109,5 @@ def _load(checkpoint: Checkpoint, kind: Any, what: str, **options: Any) -> Any:
     # What transformers raises for a missing, unreadable or inconsistent file. Local files only: the checkpoint is here.
     try:
         return kind.from_pretrained(checkpoint.folder, local_files_only=True, **options)
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"{checkpoint.name}: {what} in {checkpoint.folder} cannot be loaded ({error})") from error

@@ -1,0 +1,27 @@
+# `make demo` and `make test` are all that is needed on a fresh machine.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEVICE := $(if $(wildcard /proc/driver/nvidia/version),gpu,cpu)
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/ready
+	$(BIN)/semscale demo
+
+test: $(VENV)/ready
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# torch comes first and alone, so that no other package's wishes choose its build.
+$(VENV)/ready: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet "torch>=2.6,<2.14"
+	$(BIN)/python -m pip install --quiet --editable ".[$(DEVICE),export,test]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info semscale-demo

@@ -1,0 +1,76 @@
+"""The `semscale bench` command: a table for people, and one line of JSON for programs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tempfile
+from pathlib import Path
+
+import click
+import rich.console
+from rich.table import Table
+
+from semscale_bench.machine import machine
+from semscale_bench.measure import Timing, measure
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def bench() -> None:
+    """Measure throughput against the measured ceiling of this machine and against the usual way."""
+
+
+@bench.command()
+@click.option(
+    "--images", type=click.IntRange(1000), default=1_000_000, show_default=True, help="Embeddings, 20 a group."
+)
+@click.option("--repeats", type=click.IntRange(1), default=5, show_default=True)
+@click.option("--save", type=click.Path(path_type=Path, dir_okay=False), help="Write the JSON line here too.")
+def scores(images: int, repeats: int, save: Path | None) -> None:
+    """All consistency scores of stored embeddings: groups a second."""
+    from semscale_bench.scores import contestants, write_store
+
+    with tempfile.TemporaryDirectory() as folder:
+        store = write_store(Path(folder), images)
+        found = measure(contestants(store), repeats=repeats)
+    _report(
+        f"{images} embeddings of 512 dimensions in groups of 20, float64, from the page cache", "groups", found, save
+    )
+
+
+@bench.command()
+@click.argument("source", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--checkpoint", type=click.Path(path_type=Path, exists=True, file_okay=False),
+              help="CLIP checkpoint folder. [default: ViT-B/32 with random weights]")  # fmt: skip
+@click.option("--repeats", type=click.IntRange(1), default=5, show_default=True)
+@click.option("--save", type=click.Path(path_type=Path, dir_okay=False), help="Write the JSON line here too.")
+def folder(source: Path, checkpoint: Path | None, repeats: int, save: Path | None) -> None:
+    """A folder of images to stored embeddings: images a second."""
+    from semscale_bench.folder import contestants, random_checkpoint
+
+    with tempfile.TemporaryDirectory() as work:
+        chosen = checkpoint or random_checkpoint(Path(work) / "random-vit-b-32")
+        found = measure(contestants(source, chosen, Path(work)), repeats=repeats)
+    name = "random ViT-B/32" if checkpoint is None else str(checkpoint)
+    _report(
+        f"files from the page cache to float32 embeddings on disk, {name}, ONNX Runtime on the CPU",
+        "images",
+        found,
+        save,
+    )
+
+
+def _report(regime: str, unit: str, found: dict[str, Timing], save: Path | None) -> None:
+    table = Table(title=regime, title_justify="left", box=None, pad_edge=False)
+    for column in ("", f"{unit}/s", "median s", "spread", "of semscale"):
+        table.add_column(column, justify="left" if not column else "right")
+    ours = found["semscale"].rate
+    for name, timing in found.items():
+        row = (f"{timing.rate:.1f}", f"{timing.median:.3f}", f"{timing.spread:.0%}", f"{timing.rate / ours:.4g}x")
+        table.add_row(name, *row)
+    rich.console.Console(highlight=False, soft_wrap=True).print(table)
+    rows = [{**dataclasses.asdict(t), "rate": t.rate, "median": t.median, "spread": t.spread} for t in found.values()]
+    line = json.dumps({"regime": regime, "unit": unit, "timings": rows, "machine": machine()})
+    click.echo(line)
+    if save is not None:
+        save.write_text(line + "\n", encoding="utf-8")

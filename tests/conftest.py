@@ -1,0 +1,27 @@
+"""Fixtures that several test files share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory) -> Path:
+    """A random CLIP checkpoint of 64 x 64 pixels and 24 tokens that says `semscale_note`."""
+    from checkpoints import set_in_json, write_clip
+
+    folder = write_clip(tmp_path_factory.mktemp("checkpoints") / "tiny-clip")
+    set_in_json(folder / "config.json", semscale_note="random weights, for tests")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_export(tiny_checkpoint, tmp_path_factory) -> Path:
+    """The exported folder of `tiny_checkpoint`."""
+    from semscale_export import export
+
+    out = tmp_path_factory.mktemp("exports") / "tiny"
+    export(str(tiny_checkpoint), out)
+    return out

@@ -1,0 +1,151 @@
+import json
+import re
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+from fake_model import write_fake_model
+from images import write_tree
+
+import semscale
+from semscale.cli import main
+
+ROOT = Path(__file__).parents[1]
+NAMES = [
+    f"{model}/{prompt}/{seed}.png" for model in ("m1", "m2") for prompt in ("a red fox", "cat") for seed in range(3)
+]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return str(write_fake_model(tmp_path_factory.mktemp("models") / "fake"))
+
+
+@pytest.fixture
+def images(tmp_path):
+    return write_tree(tmp_path / "images", NAMES)
+
+
+def call(*arguments):
+    return CliRunner().invoke(main, [str(a) for a in arguments])
+
+
+def score(images, model, *more):
+    return call("score", images, "-o", images.parent / "out", "--model", model, "--backend", "fake", *more)
+
+
+def test_score_ends_with_one_line_of_json_that_equals_the_summary(images, model):
+    done = score(images, model, "--json")
+    assert done.exit_code == 0
+    line = json.loads(done.stdout.splitlines()[-1])
+    assert line == json.loads((images.parent / "out" / "summary.json").read_text())
+    assert line["scores"]["scs"]["by_model"].keys() == {"m1", "m2"}
+    for key in ("n_found", "n_ok", "n_failed", "n_ignored", "n_groups", "images_per_second", "out", "scores"):
+        assert key in line
+    assert (images.parent / "out" / "report.html").exists()
+    assert line["provenance"]["command"].startswith("semscale ")
+
+
+def test_quiet_prints_nothing_but_json(images, model):
+    assert score(images, model, "--quiet").output == ""
+    done = score(images, model, "--quiet", "--json")
+    assert len(done.output.splitlines()) == 1
+
+
+def test_the_table_names_scores_models_and_report(images, model):
+    done = score(images, model)
+    for text in ("scs", "clip-score", "m1", "m2", "4 groups", "12 images", "report.html", "model/prompt/seed"):
+        assert text in done.stdout
+    assert "12/12 images" in done.stderr
+
+
+def test_too_many_failures_exit_with_3_after_all_results_are_written(images, model):
+    (images / "m1" / "cat" / "0.png").write_bytes(b"")
+    done = score(images, model, "--json")
+    assert done.exit_code == 3
+    assert json.loads(done.stdout.splitlines()[-1])["n_failed"] == 1
+    assert "8.3% of the inputs failed" in done.stderr
+    assert score(images, model, "--max-error-rate", "0.1").exit_code == 0
+
+
+def test_dry_run_writes_nothing(images, model):
+    done = score(images, model, "--dry-run", "--json")
+    assert done.exit_code == 0
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert (found["n_found"], found["layout"]) == (12, "model/prompt/seed")
+    assert found["seconds"] > 0 and found["disk_bytes"] > 0
+    assert not (images.parent / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["score", "gone"], 1, "no such folder"),
+        (["score"], 2, "Missing argument"),
+        (["score", ".", "--clip-score", "best"], 2, "torchmetrics"),
+        (["score", ".", "--batch-size", "0"], 2, "batch-size"),
+        (["embed", "."], 2, "--store"),
+        (["frobnicate"], 2, "No such command"),
+        (["report", "gone"], 2, "does not exist"),
+    ],
+)
+def test_wrong_calls_say_what_is_wrong(arguments, code, message):
+    done = call(*arguments)
+    assert done.exit_code == code
+    assert message in done.output
+    assert "Traceback" not in done.output
+
+
+def test_an_unknown_back_end_names_the_choices(images, model):
+    done = call("score", images, "--model", model, "--backend", "tpu", "-o", images.parent / "out")
+    assert done.exit_code == 2
+    assert "unknown back end 'tpu'; choose from" in done.output
+
+
+def test_embed_report_and_version(images, model):
+    done = call("embed", images, "-o", images.parent / "store", "--model", model, "--backend", "fake", "--json")
+    assert json.loads(done.stdout.splitlines()[-1])["n_ok"] == 12
+    assert len(semscale.open_store(images.parent / "store").images) == 12
+    score(images, model)
+    (images.parent / "out" / "report.html").unlink()
+    assert call("report", images.parent / "out").exit_code == 0
+    assert (images.parent / "out" / "report.html").exists()
+    assert semscale.__version__ in call("--version").output
+
+
+def test_doctor_names_every_package_and_is_well_here():
+    done = call("doctor", "--json")
+    findings = {f["what"]: f for f in json.loads(done.stdout.splitlines()[-1])["findings"]}
+    assert {"torch", "onnxruntime", "NVIDIA driver"} <= findings.keys()
+    assert findings["torch"]["status"] == "ok"
+    assert all(f["mend"] for f in findings.values() if f["status"] != "ok" and f["what"] != "NVIDIA driver")
+
+
+def test_doctor_tells_of_packages_that_cannot_be_together(monkeypatch):
+    from semscale import doctor
+
+    monkeypatch.setattr(doctor, "_version", lambda package: "1.0")
+    found = list(doctor._rivals())
+    assert [f.status for f in found] == ["broken", "broken"]
+    assert found[0].mend == "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu"
+
+
+def commands(group=main, prefix="semscale"):
+    for name, command in group.commands.items():
+        yield f"{prefix} {name}", command
+
+
+@pytest.mark.parametrize(("name", "command"), commands(), ids=lambda x: x if isinstance(x, str) else "")
+def test_every_command_has_help_and_is_in_the_readme(name, command):
+    assert command.help, f"{name} has no help"
+    assert name in (ROOT / "README.md").read_text(), f"{name} is not in the README"
+    for option in command.params:
+        if isinstance(option, click.Option) and option.name != "repeats":
+            assert option.help, f"{name} {option.opts} has no help"
+
+
+def test_every_option_the_readme_shows_exists():
+    known = {opt for _, command in commands() for parameter in command.params for opt in parameter.opts}
+    shown = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", (ROOT / "README.md").read_text()))
+    assert shown - known - {"--help", "--no-deps"} == set()

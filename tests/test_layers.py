@@ -1,0 +1,114 @@
+"""Who may import whom."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ENGINE = ROOT / "engine" / "semscale"
+LEAVES = {"errors", "model"}  # imported by all
+ALLOWED = {  # room -> the other rooms of the engine it may import
+    "errors": set(),
+    "model": {"errors"},
+    "files": LEAVES,
+    "timing": LEAVES,
+    "prefetch": LEAVES,
+    "plan": LEAVES,
+    "sources": LEAVES | {"plan"},
+    "decode": LEAVES,
+    "preprocess": LEAVES,
+    "tokens": LEAVES,
+    "encoders": LEAVES,
+    "texts": LEAVES | {"tokens"},
+    "store": LEAVES | {"files"},
+    "stats": LEAVES,
+    "metrics": LEAVES | {"stats"},
+    "producers": LEAVES,
+    "scoring": LEAVES | {"metrics", "stats", "store"},
+    "summary": LEAVES | {"metrics", "stats", "scoring"},
+    "outputs": LEAVES | {"files", "metrics", "scoring", "store"},
+    "report": LEAVES | {"decode", "files"},
+    "provenance": LEAVES | {"__init__"},
+    "pipeline": LEAVES
+    | {"decode", "encoders", "plan", "prefetch", "preprocess", "store", "texts", "timing", "tokens", "sources"},
+}
+HEAVY = {  # library -> the only places that may import it
+    "onnxruntime": {"encoders/ort.py"},
+    "transformers": set(),
+    "optimum": set(),
+    "diffusers": set(),
+    "faiss": set(),
+    "tensorrt": set(),
+    "openvino": set(),
+}
+
+
+def modules():
+    return sorted(ENGINE.rglob("*.py"))
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names if node.module == "semscale")
+
+
+def room_of(path):
+    return path.relative_to(ENGINE).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(ENGINE)))
+def test_rooms_import_only_what_they_may(path):
+    room = room_of(path)
+    if room not in ALLOWED:
+        pytest.skip(f"{room} joins the others")
+    used = {name.split(".")[1] for name in imports(path) if name.startswith("semscale.")} - {room}
+    used |= {"__init__"} if "semscale" in imports(path) and room == "provenance" else set()
+    assert used <= ALLOWED[room]
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(ENGINE)))
+def test_heavy_libraries_are_imported_in_one_place(path):
+    place = str(path.relative_to(ENGINE))
+    for name in {name.split(".")[0] for name in imports(path)} & set(HEAVY):
+        assert place in HEAVY[name], f"{place} imports {name}"
+
+
+def test_the_engine_never_imports_export_or_bench_but_lazily_from_the_command_line():
+    users = {
+        str(p.relative_to(ENGINE))
+        for p in modules()
+        if any(n.startswith(("semscale_export", "semscale_bench")) for n in imports(p))
+    }
+    assert users <= {"cli.py"}
+
+
+def test_help_needs_no_heavy_import():
+    code = (
+        "import sys; from click.testing import CliRunner; from semscale.cli import main;"
+        "assert CliRunner().invoke(main, ['score', '--help']).exit_code == 0;"
+        "heavy = ('torch', 'onnxruntime', 'transformers', 'pyarrow', 'matplotlib', 'rich');"
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_every_package_is_installed():
+    import configparser
+
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    declared = set(setup["options"]["packages"].split())
+    present = {
+        str(init.parent.relative_to(ROOT / top)).replace("/", ".")
+        for top in ("engine", "export", "bench")
+        for init in (ROOT / top).rglob("__init__.py")
+    }
+    assert declared == present

@@ -1,0 +1,182 @@
+import filecmp
+import shutil
+
+import numpy as np
+import pytest
+from fake_model import IMAGE, write_fake_model
+from images import write_tree
+
+from semscale import pipeline, run
+from semscale.encoders.fake import FakeEncoder
+from semscale.errors import SourceError, StoreMismatchError
+from semscale.pipeline import Settings
+
+NAMES = [
+    f"{model}/{prompt}/{seed}.png" for model in ("m1", "m2") for prompt in ("a red fox", "cat") for seed in range(6)
+]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return str(write_fake_model(tmp_path_factory.mktemp("models") / "fake"))
+
+
+@pytest.fixture
+def images(tmp_path):
+    root = write_tree(tmp_path / "images", NAMES)
+    (root / "m1" / "cat" / "2.png").write_bytes(b"<html>not found</html>")
+    (root / "m2" / "cat" / "3.png").write_bytes(b"")
+    return root
+
+
+def embed(images, store, model, **settings):
+    return run.embed(images, store, model=model, backend="fake", settings=Settings(**{"shard_size": 5, **settings}))
+
+
+def files(folder):
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file() and p.name != ".lock")
+
+
+def assert_same_bytes(one, other):
+    assert files(one) == files(other)
+    assert filecmp.cmpfiles(one, other, files(one), shallow=False) == (files(one), [], [])
+
+
+def test_every_input_is_a_row_or_a_recorded_error(images, tmp_path, model):
+    store = embed(images, tmp_path / "store", model)
+    metadata, errors = store.metadata(), store.errors()
+    assert len(store.plan()) == len(NAMES) == 24
+    assert sorted(metadata.column("key").to_pylist() + errors.column("key").to_pylist()) == sorted(NAMES)
+    assert {e["key"]: e["code"] for e in errors.to_pylist()} == {
+        "m1/cat/2.png": "not-an-image",
+        "m2/cat/3.png": "empty-file",
+    }
+    assert errors.column("group").to_pylist() == ["cat", "cat"]
+    row = metadata.to_pylist()[0]
+    assert (row["caption"], row["model"], row["seed"], row["width"], row["height"]) == ("a red fox", "m1", 0, 24, 20)
+
+
+def test_row_i_of_the_metadata_is_vector_i(images, tmp_path, model):
+    from semscale.decode import decode
+    from semscale.preprocess import preprocess
+
+    store = embed(images, tmp_path / "store", model, batch_size=4, workers=3)
+    encoder = FakeEncoder(IMAGE)
+    for row, key in enumerate(store.metadata(["key"]).column("key").to_pylist()):
+        pixels = preprocess(decode((images / key).read_bytes()), IMAGE.preprocess)
+        np.testing.assert_array_equal(store.images.take(np.array([row]))[0], encoder.encode(pixels[None])[0])
+
+
+@pytest.mark.parametrize(
+    "settings", [{"batch_size": 1, "workers": 1}, {"batch_size": 64, "workers": 4}, {"shard_size": 24}]
+)
+def test_results_do_not_depend_on_batches_workers_or_shards(images, tmp_path, model, settings):
+    one = embed(images, tmp_path / "one", model)
+    other = embed(images, tmp_path / "other", model, **settings)
+    everything = np.arange(len(one.images))
+    assert one.metadata(["key"]).equals(other.metadata(["key"]))
+    np.testing.assert_array_equal(one.images.take(everything), other.images.take(everything))
+    np.testing.assert_array_equal(one.texts.take(one.text_rows()), other.texts.take(other.text_rows()))
+
+
+@pytest.mark.parametrize("shards", [1, 2, 4])
+def test_a_run_that_was_interrupted_ends_byte_for_byte_like_one_that_was_not(
+    images, tmp_path, model, monkeypatch, shards
+):
+    embed(images, tmp_path / "whole", model)
+    write, written = pipeline.Store.write, []
+
+    def write_some(self, data):
+        if len(written) == shards:
+            raise KeyboardInterrupt
+        written.append(data.shard.index)
+        write(self, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline.Store, "write", write_some)
+        with pytest.raises(KeyboardInterrupt):
+            embed(images, tmp_path / "cut", model)
+    assert pipeline.Store(tmp_path / "cut").finished() == list(range(shards))
+    embed(images, tmp_path / "cut", model)
+    assert_same_bytes(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_finished_shards_are_not_read_again(images, tmp_path, model, monkeypatch):
+    embed(images, tmp_path / "store", model)
+    monkeypatch.setattr(FakeEncoder, "encode", lambda *_: pytest.fail("encoded again"))
+    embed(images, tmp_path / "store", model)
+
+
+def test_a_folder_that_grew_is_embedded_where_it_is_new(images, tmp_path, model):
+    before = embed(images, tmp_path / "store", model).metadata()
+    write_tree(images, ["m1/a red fox/99.png", "m3/cat/1.png"])
+    store = embed(images, tmp_path / "store", model)
+    assert store.metadata().slice(0, len(before)).equals(before)
+    assert store.metadata().slice(len(before)).column("key").to_pylist() == ["m1/a red fox/99.png", "m3/cat/1.png"]
+    assert store.plan().column("shard").to_pylist()[-2:] == [5, 5]
+
+
+def test_what_vanished_between_planning_and_reading_is_recorded(images, tmp_path, model, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "_write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            embed(images, tmp_path / "store", model)
+    (images / "m1" / "a red fox" / "0.png").unlink()
+    errors = embed(images, tmp_path / "store", model).errors()
+    assert errors.to_pylist()[0]["key"] == "m1/a red fox/0.png"
+    assert errors.to_pylist()[0]["code"] == "missing"
+
+
+def test_limit_takes_the_first_and_a_later_run_the_rest(images, tmp_path, model):
+    store = embed(images, tmp_path / "store", model, limit=7)
+    assert store.plan().column("key").to_pylist() == sorted(NAMES)[:7]
+    assert len(embed(images, tmp_path / "store", model).plan()) == 24
+
+
+def test_each_distinct_text_is_encoded_once(images, tmp_path, model, monkeypatch):
+    seen = []
+    encode = FakeEncoder.encode
+    monkeypatch.setattr(FakeEncoder, "encode", lambda self, x: seen.append((self.spec.kind, x)) or encode(self, x))
+    embed(images, tmp_path / "store", model)
+    batches = [np.unique(ids, axis=0) for kind, ids in seen if kind == "text"]
+    assert sum(map(len, batches)) == 2
+
+
+def test_another_model_or_source_is_refused(images, tmp_path, model):
+    embed(images, tmp_path / "store", model)
+    shutil.copytree(images, tmp_path / "copy")
+    with pytest.raises(StoreMismatchError, match="begun with source"):
+        embed(tmp_path / "copy", tmp_path / "store", model)
+    with pytest.raises(SourceError, match="no such folder"):
+        embed(tmp_path / "gone", tmp_path / "store", model)
+
+
+def test_progress_counts_every_input(images, tmp_path, model):
+    told = []
+    run.embed(images, tmp_path / "s", model=model, backend="fake", on_progress=told.append)
+    assert (told[-1].done, told[-1].failed, told[-1].total) == (24, 2, 24)
+    assert [p.done for p in told] == sorted(p.done for p in told)
+
+
+def test_queues_are_bounded(images, tmp_path, model, monkeypatch):
+    """However slow the encoder is, only so many images are decoded ahead of it."""
+    import time
+
+    decoded, most = [0], [0]
+    prepare, encode = pipeline._Prepare._pixels, FakeEncoder.encode
+    write_tree(images, [f"m1/b/{seed}.png" for seed in range(200)])
+
+    def counting(self, sample):
+        decoded[0] += 1
+        return prepare(self, sample)
+
+    def slow(self, inputs):
+        time.sleep(0.005)
+        most[0] = max(most[0], decoded[0])
+        decoded[0] -= len(inputs)
+        return encode(self, inputs)
+
+    monkeypatch.setattr(pipeline._Prepare, "_pixels", counting)
+    monkeypatch.setattr(FakeEncoder, "encode", slow)
+    embed(images, tmp_path / "store", model, batch_size=2, workers=2, shard_size=500)
+    assert 0 < most[0] <= 2 * (pipeline.BATCHES_AHEAD + 2) + 4 * 2 + 2
