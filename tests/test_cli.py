@@ -136,7 +136,7 @@ def commands(group=main, prefix="semscale"):
         yield f"{prefix} {name}", command
 
 
-@pytest.mark.parametrize(("name", "command"), commands(), ids=lambda x: x if isinstance(x, str) else "")
+@pytest.mark.parametrize(("name", "command"), list(commands()), ids=lambda x: x if isinstance(x, str) else "")
 def test_every_command_has_help_and_is_in_the_readme(name, command):
     assert command.help, f"{name} has no help"
     assert name in (ROOT / "README.md").read_text(), f"{name} is not in the README"

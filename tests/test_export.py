@@ -339,18 +339,31 @@ def test_name_that_is_neither_folder_nor_hub_id():
 
 
 def test_cached_hub_model_works_without_network(tiny_checkpoint, tmp_path, monkeypatch):
-    from huggingface_hub import constants
-
-    from semscale_export import checkpoint
-
-    repository, commit = tmp_path / "models--owner--tiny", "0" * 40
-    shutil.copytree(tiny_checkpoint, repository / "snapshots" / commit)
-    (repository / "refs").mkdir()
-    (repository / "refs/main").write_text(commit)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(checkpoint, "_hub_answers", lambda model, revision: False)
+    hub_cache(tmp_path, tiny_checkpoint, "main", monkeypatch)
     monkeypatch.setenv("SEMSCALE_CACHE", str(tmp_path / "cache"))
     assert load_spec(cache.ensure_exported("owner/tiny") / "text").name == "owner/tiny"
+
+
+def test_hub_revision_is_part_of_the_name(tiny_checkpoint, tmp_path, monkeypatch):
+    hub_cache(tmp_path, tiny_checkpoint, "refs/pr/1", monkeypatch)
+    found = find_checkpoint("owner/tiny@refs/pr/1")
+    assert found.name == "owner/tiny@refs/pr/1"
+    assert found.files() == find_checkpoint("owner/tiny", revision="refs/pr/1").files()
+    with pytest.raises(ModelError, match="nothing is cached"):
+        find_checkpoint("owner/tiny")
+
+
+def hub_cache(folder, checkpoint, revision, monkeypatch):
+    """Lay `checkpoint` out as the hub's own cache has owner/tiny, and cut the network."""
+    from huggingface_hub import constants
+
+    commit = "0" * 40
+    repository = folder / "models--owner--tiny"
+    shutil.copytree(checkpoint, repository / "snapshots" / commit)
+    (reference := repository / "refs" / revision).parent.mkdir(parents=True)
+    reference.write_text(commit)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder))
+    monkeypatch.setattr("semscale_export.checkpoint._hub_answers", lambda model, revision: False)
 
 
 def test_exported_folder_is_returned_as_it_is(tiny_export, tmp_path, monkeypatch):
@@ -430,10 +443,20 @@ def assert_towers_equal(exported, folder, files):
     ids, _ = Tokenizer(exported / "text").encode(TEXTS)
     for tower, inputs, expected in (("image", pixels, images), ("text", ids, texts)):
         assert_told_apart(expected)
+        assert_position_changes_nothing(exported / tower, inputs[:3])
         encoder = open_encoder(exported / tower)
         for size in (1, 3, 8):
             assert_same(encoder.encode(inputs[:size]), expected[:size])
         encoder.close()
+
+
+def assert_position_changes_nothing(tower, inputs):
+    encoder = open_encoder(tower)
+    rows = [row.tobytes() for row in encoder.encode(inputs)]
+    for shift in range(1, len(inputs)):
+        rolled = encoder.encode(np.roll(inputs, shift, axis=0))
+        assert [row.tobytes() for row in np.roll(rolled, -shift, axis=0)] == rows
+    encoder.close()
 
 
 def reference_embeddings(folder, photos):

@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import simplejpeg
@@ -34,12 +35,13 @@ from PIL.TgaImagePlugin import TgaImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from semscale import headers
 from semscale.errors import InputError
 from semscale.model import Array
 
 MAX_PIXELS = 89_478_485  # 256 MiB of RGB; Pillow too starts to doubt a file here (PIL.Image.MAX_IMAGE_PIXELS)
-OVERSAMPLING = 2  # a DCT-scaled JPEG keeps this many times the pixels that the resize needs, so the resize hides the rest
+OVERSAMPLING = (
+    2  # a DCT-scaled JPEG keeps this many times the pixels that the resize needs, so the resize hides the rest
+)
 
 _OPENERS: tuple[tuple[re.Pattern[bytes], Callable[[io.BytesIO], ImageFile]], ...] = tuple(
     (re.compile(signature, re.DOTALL), opener)
@@ -56,7 +58,36 @@ _OPENERS: tuple[tuple[re.Pattern[bytes], Callable[[io.BytesIO], ImageFile]], ...
     )
 )
 _TGA = re.compile(rb".[\0\1][\1-\3\x09-\x0b].{13}[\x08\x10\x18\x20]", re.DOTALL)  # no signature, so tried last of all
+_AVIF_EXIF = re.compile(
+    rb"(infe\x02.{7})Exif", re.DOTALL
+)  # HEIF keeps its orientation elsewhere; Pillow only warns of this
 _DAMAGE = ("bad huffman", "bad arithmetic", "instead of rst")  # what libjpeg says when pixels are wrong, not just odd
+
+_STRANGERS: tuple[tuple[str, re.Pattern[bytes], str], ...] = tuple(
+    (code, re.compile(signature, re.DOTALL | re.IGNORECASE), words)
+    for code, signature, words in (
+        ("not-an-image", rb"\s*(?:<!doctype html|<html|<head|<body)", "an HTML page, perhaps of a failed download"),
+        ("unsupported", rb"\s*(?:<\?xml.*)?<svg", "an SVG drawing; render it to PNG"),
+        ("not-an-image", rb"\s*<\?xml", "an XML document, perhaps of a failed download"),
+        ("not-an-image", rb"version https://git-lfs", "a Git LFS pointer; fetch the file itself with `git lfs pull`"),
+        ("not-an-image", rb"\s*[\[{]\s*[\"{\[\]}]", "JSON"),
+        ("not-an-image", rb"pk\x03\x04|\x1f\x8b|7z\xbc\xaf|rar!", "an archive; unpack it"),
+        ("not-an-image", rb"\0+$", "nothing but zeros, perhaps of an interrupted copy"),
+        ("unsupported", rb"....ftyp(?:hei|hev|mif1|msf1)", "HEIC; convert it to JPEG or PNG"),
+        ("unsupported", rb"....ftyp|\x1a\x45\xdf\xa3|RIFF....AVI ", "a video; extract its frames"),
+        ("unsupported", rb"\xff\x0a|\0\0\0\x0cJXL ", "JPEG XL; convert it to PNG"),
+        ("unsupported", rb"%pdf|%!ps|8bps", "a PDF, PostScript or Photoshop document; export it as PNG"),
+        ("unsupported", rb"\0\0[\1\2]\0", "a Windows icon; save it as PNG"),
+        ("not-an-image", rb"[\t\n\r -~]{8,}$", "plain text"),
+    )
+)
+_STARTS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF89a", b"RIFF", b"II*\0", b"MM\0*")  # of files cut within them
+
+# TIFF: what the pixels need, as tag -> whether it has exactly one value; and bytes a value by field type.
+_TIFF_TAGS = dict.fromkeys((256, 257, 259, 262, 266, 277, 278, 284, 292, 293, 317, 322, 323), True)
+_TIFF_TAGS |= dict.fromkeys((258, 273, 279, 320, 324, 325, 338, 339, 347, 529, 530, 532), False)
+_TIFF_BYTES = {1: 1, 3: 2, 4: 4, 5: 8, 7: 1, 16: 8}
+_TIFF_ORIENTATION = 274
 
 
 def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, shrink_to: int | None = None) -> Array:
@@ -82,11 +113,11 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, shrink_to: int | None =
 
 
 def _decode_jpeg(data: bytes, max_pixels: int, shrink_to: int | None) -> Array:
-    orientation = headers.jpeg_orientation(data)
+    orientation = _jpeg_orientation(data)
     pixels = _turbo_jpeg(data, max_pixels, shrink_to)
     if pixels is None:
         # Without its metadata, of which Pillow would parse parts and warn of oddities.
-        image = JpegImageFile(io.BytesIO(headers.without_metadata(data)))
+        image = JpegImageFile(io.BytesIO(_without_metadata(data)))
         pixels = _loaded(image, max_pixels)
     return _upright(pixels, orientation)
 
@@ -111,26 +142,30 @@ def _turbo_jpeg(data: bytes, max_pixels: int, shrink_to: int | None) -> Array | 
 def _decode_other(data: bytes, max_pixels: int) -> Array:
     opener = next((opener for signature, opener in _OPENERS if signature.match(data)), None)
     if opener is None:
-        problem = headers.stranger(data)
+        problem = _stranger(data)
         if problem.code != "not-an-image" or not _TGA.match(data):
             raise problem
         opener = TgaImageFile
     orientation = 1
     if opener is TiffImageFile:
-        data, orientation = headers.plain_tiff(data)
+        data, orientation = _plain_tiff(data)
     elif opener is PngImageFile:
-        data = headers.still_png(data)
+        data = _still_png(data)
     elif opener is GifImageFile:
-        _check_size(*headers.gif_size(data), max_pixels)
+        _check_size(*_gif_size(data), max_pixels)
+    elif opener is AvifImageFile:
+        data = _AVIF_EXIF.sub(rb"\1free", data)
     image = opener(io.BytesIO(data))
     pixels = _loaded(image, max_pixels, depth=data[24] if opener is PngImageFile else 8)
     exif = image.info.get("exif")  # read last: it may follow the pixels
-    return _upright(pixels, headers.orientation(exif) if isinstance(exif, bytes) else orientation)
+    return _upright(pixels, _orientation(exif) if isinstance(exif, bytes) else orientation)
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
-        message = f"{width} x {height} pixels are more than the {max_pixels} allowed; shrink the file or raise max_pixels"
+        message = (
+            f"{width} x {height} pixels are more than the {max_pixels} allowed; shrink the file or raise max_pixels"
+        )
         raise InputError("too-large", message)
 
 
@@ -208,8 +243,144 @@ def _explained(data: bytes, error: Exception) -> InputError:
     said = str(error).lower()
     if isinstance(error, MemoryError | Image.DecompressionBombError | Image.DecompressionBombWarning):
         return InputError("too-large", "the picture does not fit into memory; shrink the file")
-    if isinstance(error, EOFError | IndexError) or re.search("truncated|premature end", said) or headers.is_cut(data):
+    if isinstance(error, EOFError | IndexError) or re.search("truncated|premature end", said) or _is_cut(data):
         return InputError("truncated", "the file ends before its pixels do; copy or make it again")
     if isinstance(error, NotImplementedError) or re.search("unsupported|not supported|unknown pixel mode", said):
         return InputError("unsupported", f"a variety of its format that is not read ({error}); save it as PNG")
     return InputError("decode-failed", f"its content is damaged ({error or type(error).__name__}); make it again")
+
+
+def _stranger(data: bytes) -> InputError:
+    """The error for bytes that start like no format we read."""
+    if len(data) > 1 and any(start.startswith(data) for start in _STARTS):
+        return InputError("truncated", f"the file ends after {len(data)} bytes; copy or make it again")
+    for code, signature, words in _STRANGERS:
+        if signature.match(data[:1024]):
+            return InputError(code, f"the bytes are not an image that is read: they look like {words}")
+    start = data[:8].hex(" ")
+    return InputError(
+        "not-an-image", f"the bytes are of no known image format (they start with {start}); remove the file"
+    )
+
+
+def _is_cut(data: bytes) -> bool:
+    """Whether a file that failed to decode misses its end, as far as its format lets one tell."""
+    if data.startswith(b"\x89PNG"):
+        return b"IEND" not in data[-1024:]
+    if data.startswith(b"\xff\xd8"):
+        return b"\xff\xd9" not in data[-1024:]
+    if data.startswith(b"RIFF"):
+        return int.from_bytes(data[4:8], "little") + 8 > len(data)
+    if data.startswith(b"BM"):
+        return int.from_bytes(data[2:6], "little") > len(data)
+    return data.startswith(b"GIF") and not data.endswith(b";")
+
+
+def _orientation(exif: bytes) -> int:
+    """The orientation in EXIF bytes, 1 where it is absent or damaged. EXIF is a TIFF header without pixels."""
+    tiff = exif.removeprefix(b"Exif\0\0")
+    order = ">" if tiff.startswith(b"MM") else "<"
+    try:
+        (directory,) = struct.unpack_from(f"{order}L", tiff, 4)
+        (count,) = struct.unpack_from(f"{order}H", tiff, directory)
+        for entry in range(directory + 2, directory + 2 + 12 * count, 12):
+            tag, kind = struct.unpack_from(f"{order}HH", tiff, entry)
+            if tag == _TIFF_ORIENTATION:
+                (value,) = struct.unpack_from(order + ("L" if kind == 4 else "H"), tiff, entry + 8)
+                return value if 1 <= value <= 8 else 1
+    except struct.error:
+        pass  # a damaged tag is worth no image
+    return 1
+
+
+def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield (marker, start, end) of each segment before the pixels."""
+    at = 2
+    while at + 4 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker == 0xFF:  # a fill byte
+            at += 1
+            continue
+        if marker in {0xD9, 0xDA}:
+            return
+        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        yield marker, at, end
+        at = end
+
+
+def _jpeg_orientation(data: bytes) -> int:
+    for marker, start, end in _jpeg_segments(data):
+        if marker == 0xE1 and data[start + 4 : start + 10] == b"Exif\0\0":
+            return _orientation(data[start + 10 : end])
+    return 1
+
+
+def _without_metadata(data: bytes) -> bytes:
+    """A JPEG without its EXIF, XMP and multi-picture segments; those that say what the samples mean stay."""
+    pieces, kept = [], 0
+    for marker, start, end in _jpeg_segments(data):
+        if marker in {0xE1, 0xE2}:
+            pieces.append(data[kept:start])
+            kept = end
+    return b"".join([*pieces, data[kept:]])
+
+
+def _still_png(data: bytes) -> bytes:
+    """A PNG without its animation chunks: what remains is the picture that viewers without animation show."""
+    if b"acTL" not in data:
+        return data
+    pieces, kept, at = [], 0, 8
+    while at + 12 <= len(data):
+        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
+        if data[at + 4 : at + 8] in {b"acTL", b"fcTL", b"fdAT"}:
+            pieces.append(data[kept:at])
+            kept = end
+        at = end
+    return b"".join([*pieces, data[kept:]])
+
+
+def _gif_size(data: bytes) -> tuple[int, int]:
+    """Width and height of a GIF's first frame and its screen together, which Pillow makes the canvas."""
+    width, height, flags = struct.unpack_from("<HHB", data, 6)
+    at = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
+    while data[at] == ord("!"):  # an extension: a label, then blocks that start with their length, the last one empty
+        at += 2
+        while data[at]:
+            at += 1 + data[at]
+        at += 1
+    if data[at] != ord(","):
+        return width, height
+    left, top, frame_width, frame_height = struct.unpack_from("<4H", data, at + 1)
+    return max(width, left + frame_width), max(height, top + frame_height)
+
+
+def _plain_tiff(data: bytes) -> tuple[bytes, int]:
+    """Return a TIFF with only the tags its pixels need, checked to lie within the file, and its orientation.
+
+    Pillow warns of odd metadata in TIFF. A tag whose field type is made 0 is skipped in silence, by libtiff too.
+    """
+    order = "<" if data.startswith(b"II") else ">"
+    # BigTIFF (version 43) has wider counts and offsets: (offset of the header's pointer, count, entry bytes, offset).
+    start, count_type, size, wide = (8, "Q", 20, "Q") if 43 in data[2:4] else (4, "H", 12, "L")
+    inline = struct.calcsize(wide)
+    (directory,) = struct.unpack_from(order + wide, data, start)
+    (count,) = struct.unpack_from(order + count_type, data, directory)
+    first = directory + struct.calcsize(count_type)
+    if first + count * size + inline > len(data):
+        raise EOFError
+    plain, room, orientation = bytearray(data), len(data), 1
+    struct.pack_into(order + wide, plain, first + count * size, 0)  # no further pages
+    for entry in range(first, first + count * size, size):
+        tag, kind, n, place = struct.unpack_from(f"{order}HH{wide}{wide}", data, entry)
+        if tag == _TIFF_ORIENTATION:
+            (orientation,) = struct.unpack_from(f"{order}H", data, entry + size - inline)
+        if tag not in _TIFF_TAGS or kind not in _TIFF_BYTES:
+            struct.pack_into(f"{order}H", plain, entry + 2, 0)
+            continue
+        length = n * _TIFF_BYTES[kind]
+        room -= length if length > inline else 0
+        if (_TIFF_TAGS[tag] and n != 1) or room < 0:
+            raise ValueError(f"TIFF tag {tag} has {n} values")
+        if length > inline and place + length > len(data):
+            raise EOFError
+    return bytes(plain), orientation if 1 <= orientation <= 8 else 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from semscale.errors import UsageError
 from semscale_export import parity
@@ -12,6 +13,9 @@ from semscale_export.checkpoint import Checkpoint, find_checkpoint
 from semscale_export.families import family_of
 from semscale_export.parity import ParityRow
 from semscale_export.quiet import quiet
+
+if TYPE_CHECKING:
+    from semscale_export.towers import Tower
 
 __all__ = ["ParityRow", "export", "export_checkpoint"]
 
@@ -43,7 +47,7 @@ def export_checkpoint(checkpoint: Checkpoint, out: Path) -> list[ParityRow]:
     return rows
 
 
-def _write(towers: list, folder: Path) -> list[ParityRow]:
+def _write(towers: list[Tower], folder: Path) -> list[ParityRow]:
     from semscale_export.towers import write_tower
 
     rows = []

@@ -62,20 +62,22 @@ class Checkpoint:
             raise ModelError(f"{self.folder}: {INDEX} names {missing or 'no files'}; fetch the checkpoint again")
         raise ModelError(
             f"{self.name}: no {WEIGHTS} in {self.folder}. A pytorch_model.bin is not read, because loading one can run "
-            "code. Convert it to safetensors: load it where you trust it and call save_pretrained(folder)"
+            "code. Convert it to safetensors (load it where you trust it and call save_pretrained), or, on the hub, "
+            "name a revision that has them: owner/name@refs/pr/1"
         )
 
 
 def find_checkpoint(model: str, *, revision: str | None = None) -> Checkpoint:
     """Return the checkpoint that `model` names: a folder if there is one of that name, else a hub id.
 
-    `revision` is a branch, tag or commit on the hub. What was downloaded before is found without network. Raises
-    ModelError when there is no such checkpoint, saying which.
+    `revision` is a branch, tag or commit on the hub; it may also be part of the name, as in owner/name@revision.
+    What was downloaded before is found without network. Raises ModelError when there is no such checkpoint.
     """
     local = Path(model)
     if local.is_dir():
         return _checkpoint(local.resolve().name, local)
-    return _checkpoint(model, _from_hub(model, revision))
+    hub_id, _, pinned = model.partition("@")
+    return _checkpoint(model, _from_hub(hub_id, revision or pinned or None))
 
 
 def file_sha256(path: Path) -> str:

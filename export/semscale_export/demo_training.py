@@ -51,6 +51,7 @@ class Recipe:
     text_layers: int = 4
     dim: int = 128  # D
     merges: int = 500
+    bfloat16: bool = True  # matrix products of the forward and backward pass
 
 
 def build_model(recipe: Recipe, tokenizer: CLIPTokenizerFast) -> CLIPModel:
@@ -128,7 +129,7 @@ class Trainer:
         """Update the weights on one batch and return its loss."""
         pixels = augment(torch.from_numpy(batch.pixels), self.generator)
         tokens = self.tokenizer([*batch.captions, *batch.negatives], padding=True, return_tensors="pt")
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.recipe.bfloat16):
             images = self.model.get_image_features(pixel_values=pixels)
             texts = self.model.get_text_features(**tokens)
         scale = self.model.logit_scale.clamp(max=math.log(100)).exp()

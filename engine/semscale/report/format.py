@@ -22,7 +22,7 @@ def number(value: float | None, digits: int = 2) -> str:
     """Return `value` with fixed decimals, or an en dash when it is undefined."""
     if value is None or not math.isfinite(value):
         return DASH
-    return f"{value:,.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    return f"{value:z,.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def span(low: float | None, high: float | None, digits: int = 2) -> str:
@@ -44,7 +44,7 @@ def duration(seconds: float) -> str:
     """Return seconds as "0.42 s", "3 min 20 s" or "2 h 5 min"."""
     if not math.isfinite(seconds):
         return DASH
-    if seconds < 60:
+    if round(seconds, 2) < 60:
         return f"{seconds:.2f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60:,} h {minutes % 60} min"

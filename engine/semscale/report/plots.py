@@ -128,7 +128,7 @@ def _scatter_alt(values: Mapping[str | None, Array], x: Axis, y: Axis) -> str:
 
 
 def _sample(values: Array, share: float) -> Array:
-    n = max(1, int(MAX_POINTS * share))
+    n = max(1, round(MAX_POINTS * share))
     if len(values) <= n:
         return values
     return values[np.sort(np.random.default_rng(0).choice(len(values), n, replace=False))]

@@ -52,10 +52,9 @@ class GroupTable:
 
 def card(score: ScoreSummary, marks: Marks, *, index: int) -> Card:
     """Return the headline of one score; models come best first in the table and in the plot."""
-    models = tables.model_rows(score)
-    ordered = {row.model: score.by_model[row.model] for row in models}
-    plot = plots.interval_plot(ordered, axis(score), marks, name=f"interval{index}") if models else None
-    return Card(score, words.meaning(score.metric), words.facts(score), models, plot)
+    models = dict(tables.best_first(score))
+    plot = plots.interval_plot(models, axis(score), marks, name=f"interval{index}") if models else None
+    return Card(score, words.meaning(score.metric), words.facts(score), tables.model_rows(score), plot)
 
 
 def axis(score: ScoreSummary) -> Axis:

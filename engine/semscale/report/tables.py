@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -10,7 +11,7 @@ from typing import Any
 from semscale.report.format import DASH, count, duration, is_defined, number, shorten, span, value_text
 from semscale.report.groups import Group
 from semscale.report.images import Failed
-from semscale.report.summary import ScoreSummary, Summary
+from semscale.report.summary import Estimate, ScoreSummary, Summary
 
 MAX_MODELS = 50
 SHORT_HASH = 12
@@ -56,14 +57,18 @@ class Detail:
     full: str = ""
 
 
-def model_rows(score: ScoreSummary) -> list[ModelRow]:
-    """Return a row for each model, the best first, at most MAX_MODELS."""
+def best_first(score: ScoreSummary) -> list[tuple[str, Estimate]]:
+    """Return every model with its estimate, the best first, those without a value last; ties by name."""
     sign = -1 if score.higher_is_better else 1
 
-    def rank(item: tuple[str, Any]) -> tuple[bool, float, str]:
-        value = item[1].value
-        return (not is_defined(value), sign * value if is_defined(value) else 0.0, item[0])
+    def rank(item: tuple[str, Estimate]) -> tuple[float, str]:
+        return (sign * item[1].value if is_defined(item[1].value) else math.inf, item[0])
 
+    return sorted(score.by_model.items(), key=rank)
+
+
+def model_rows(score: ScoreSummary) -> list[ModelRow]:
+    """Return a row for each model, the best first, at most MAX_MODELS."""
     return [
         ModelRow(
             model=model,
@@ -74,7 +79,7 @@ def model_rows(score: ScoreSummary) -> list[ModelRow]:
             n_groups=count(e.n_groups),
             n_images=count(e.n_images),
         )
-        for model, e in sorted(score.by_model.items(), key=rank)[:MAX_MODELS]
+        for model, e in best_first(score)[:MAX_MODELS]
     ]
 
 
