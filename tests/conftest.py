@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,12 @@ def tiny_checkpoint(tmp_path_factory) -> Path:
     folder = write_clip(tmp_path_factory.mktemp("checkpoints") / "tiny-clip")
     set_in_json(folder / "config.json", semscale_note="random weights, for tests")
     return folder
+
+
+@pytest.fixture
+def copied(tiny_checkpoint, tmp_path) -> Path:
+    """A copy of `tiny_checkpoint` that a test may change."""
+    return Path(shutil.copytree(tiny_checkpoint, tmp_path / "copy"))
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,11 @@
-"""Checkpoint -> ONNX towers: equal to transformers, whole or absent, quiet, and found again in the cache."""
+"""Checkpoint -> ONNX towers: equal to transformers, whole or absent, and quiet."""
 
 from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 import subprocess
-import sys
 import warnings
 from collections import Counter
 from dataclasses import replace
@@ -18,18 +16,18 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from checkpoints import CLIP_TOKENIZER, PHOTOS, set_in_json, write_clip
+from checkpoints import CLIP_TOKENIZER, PHOTOS, write_clip
 from PIL import Image
-from semscale.preprocess import preprocess
 from transformers import CLIPImageProcessor, CLIPModel, CLIPProcessor, CLIPTokenizerFast
 
 import semscale_export
 from semscale.decode import decode
 from semscale.encoders import load_spec, open_encoder
-from semscale.errors import ModelError, ParityError, UsageError
+from semscale.errors import ModelError, ParityError
 from semscale.model import Preprocess, Tokens
+from semscale.preprocess import preprocess
 from semscale.tokens import Tokenizer
-from semscale_export import cache, parity
+from semscale_export import parity
 from semscale_export.checkpoint import find_checkpoint
 
 TEXTS = [
@@ -75,11 +73,6 @@ def text_reference(checkpoint, ids):
     model = CLIPModel.from_pretrained(checkpoint).eval()
     with torch.inference_mode():
         return torch.nn.functional.normalize(model.get_text_features(torch.from_numpy(ids))).numpy()
-
-
-@pytest.fixture
-def copied(tiny_checkpoint, tmp_path) -> Path:
-    return Path(shutil.copytree(tiny_checkpoint, tmp_path / "copy"))
 
 
 def test_layout_and_specifications(tiny_checkpoint, tiny_export):
@@ -182,13 +175,6 @@ def test_interrupted_export_leaves_nothing(tiny_checkpoint, tmp_path, monkeypatc
     assert list(tmp_path.iterdir()) == []
 
 
-def test_existing_output_is_refused_and_untouched(tiny_checkpoint, tmp_path):
-    (tmp_path / "mine.txt").write_text("precious")
-    with pytest.raises(UsageError, match="already exists"):
-        semscale_export.export(str(tiny_checkpoint), tmp_path)
-    assert (tmp_path / "mine.txt").read_text() == "precious"
-
-
 def test_export_is_silent_and_restores_settings(tiny_checkpoint, tmp_path, capfd):
     from huggingface_hub.utils import are_progress_bars_disabled
     from transformers.utils.logging import is_progress_bar_enabled
@@ -256,171 +242,6 @@ def test_sharded_weights(tiny_checkpoint, tmp_path, capfd):
         find_checkpoint(str(folder)).weights_sha256()
 
 
-def test_only_pickled_weights_are_refused(copied, tmp_path):
-    (copied / "model.safetensors").rename(copied / "pytorch_model.bin")
-    with pytest.raises(ModelError, match="Convert it to safetensors"):
-        semscale_export.export(str(copied), tmp_path / "out")
-
-
-def test_damaged_weights_are_refused(copied, tmp_path):
-    (copied / "model.safetensors").write_bytes(b"nothing of the kind")
-    with pytest.raises(ModelError, match="weights"):
-        semscale_export.export(str(copied), tmp_path / "out")
-
-
-def test_other_family_is_refused(copied, tmp_path):
-    set_in_json(copied / "config.json", model_type="bert")
-    with pytest.raises(ModelError, match=r"'bert' cannot be exported; supported are \['clip'\]"):
-        semscale_export.export(str(copied), tmp_path / "out")
-
-
-def test_folder_without_checkpoint_is_refused(tmp_path):
-    with pytest.raises(ModelError, match=r"no config\.json"):
-        semscale_export.export(str(tmp_path), tmp_path / "out")
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"do_center_crop": False, "size": {"height": 64, "width": 96}},
-        {"size": {"height": 64, "width": 64}},
-        {"crop_size": {"height": 64, "width": 32}},
-        {"crop_size": {"height": 32, "width": 32}},
-        {"size": {"shortest_edge": 48}},
-        {"resample": 1},
-        {"do_resize": False},
-        {"do_normalize": False},
-        {"rescale_factor": 1 / 127.5},
-        {"image_std": [0.5, 0.0, 0.5]},
-    ],
-    ids=lambda settings: next(iter(settings)),
-)
-def test_preprocessing_the_engine_cannot_express_is_refused(settings, copied, tmp_path):
-    set_in_json(copied / "preprocessor_config.json", **settings)
-    with pytest.raises(ModelError, match=next(iter(settings))):
-        semscale_export.export(str(copied), tmp_path / "out")
-
-
-def test_preprocessing_is_read_in_old_and_new_form(copied):
-    from semscale_export.spec import preprocess_of
-
-    set_in_json(copied / "preprocessor_config.json", size=72, crop_size=64, resample=2, image_mean=0.5)
-    processor = CLIPImageProcessor.from_pretrained(copied)
-    settings = preprocess_of(find_checkpoint(str(copied)), processor, 64)
-    assert (settings.size, settings.crop, settings.filter, settings.mean) == (72, 64, "bilinear", (0.5, 0.5, 0.5))
-
-
-def test_missing_preprocessor_is_named(copied, tmp_path):
-    (copied / "preprocessor_config.json").unlink()
-    with pytest.raises(ModelError, match=r"preprocessor_config\.json"):
-        semscale_export.export(str(copied), tmp_path / "out")
-
-
-def test_tokenizer_that_ends_elsewhere_than_the_model_pools_is_refused(tmp_path):
-    folder = write_clip(tmp_path / "clip", eos_token_id=7)
-    with pytest.raises(ModelError, match=r"text_config\.eos_token_id 7"):
-        semscale_export.export(str(folder), tmp_path / "out")
-
-
-def test_hub_without_network_fails_fast_and_says_what_to_do(tmp_path):
-    code = "from semscale_export.cache import ensure_exported; ensure_exported('owner/name')"
-    for setting in ({"HF_HUB_OFFLINE": "1"}, {"HF_ENDPOINT": "http://127.0.0.1:9"}):
-        environment = os.environ | {"HF_HOME": str(tmp_path), "SEMSCALE_CACHE": str(tmp_path)} | setting
-        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=30)
-        message = done.stderr.splitlines()[-1]
-        assert "ModelError: owner/name: the Hugging Face hub could not be reached and nothing is cached" in message
-        assert "--model demo" in message
-        assert "folder" in message
-
-
-def test_name_that_is_neither_folder_nor_hub_id():
-    with pytest.raises(ModelError, match="neither an existing folder nor a hub id"):
-        find_checkpoint("./no/such/folder")
-
-
-def test_cached_hub_model_works_without_network(tiny_checkpoint, tmp_path, monkeypatch):
-    hub_cache(tmp_path, tiny_checkpoint, "main", monkeypatch)
-    monkeypatch.setenv("SEMSCALE_CACHE", str(tmp_path / "cache"))
-    assert load_spec(cache.ensure_exported("owner/tiny") / "text").name == "owner/tiny"
-
-
-def test_hub_revision_is_part_of_the_name(tiny_checkpoint, tmp_path, monkeypatch):
-    hub_cache(tmp_path, tiny_checkpoint, "refs/pr/1", monkeypatch)
-    found = find_checkpoint("owner/tiny@refs/pr/1")
-    assert found.name == "owner/tiny@refs/pr/1"
-    assert found.files() == find_checkpoint("owner/tiny", revision="refs/pr/1").files()
-    with pytest.raises(ModelError, match="nothing is cached"):
-        find_checkpoint("owner/tiny")
-
-
-def hub_cache(folder, checkpoint, revision, monkeypatch):
-    """Lay `checkpoint` out as the hub's own cache has owner/tiny, and cut the network."""
-    from huggingface_hub import constants
-
-    commit = "0" * 40
-    repository = folder / "models--owner--tiny"
-    shutil.copytree(checkpoint, repository / "snapshots" / commit)
-    (reference := repository / "refs" / revision).parent.mkdir(parents=True)
-    reference.write_text(commit)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder))
-    monkeypatch.setattr("semscale_export.checkpoint._hub_answers", lambda model, revision: False)
-
-
-def test_exported_folder_is_returned_as_it_is(tiny_export, tmp_path, monkeypatch):
-    monkeypatch.setenv("SEMSCALE_CACHE", str(tmp_path))
-    assert cache.ensure_exported(str(tiny_export)) == tiny_export
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_cache_is_by_content(copied, tmp_path, monkeypatch):
-    monkeypatch.setenv("SEMSCALE_CACHE", str(tmp_path / "cache"))
-    first = cache.ensure_exported(str(copied))
-    moved = copied.rename(tmp_path / "moved")
-    with monkeypatch.context() as patch:
-        patch.setattr(cache, "export_checkpoint", lambda *_: pytest.fail("exported again"))
-        assert cache.ensure_exported(str(moved)) == first
-    keys = {cache.cache_key(find_checkpoint(str(moved)))}
-    for name in ("config.json", "preprocessor_config.json", "vocab.json", "merges.txt", "model.safetensors"):
-        with (moved / name).open("ab") as file:
-            file.write(b"\n")
-        keys.add(cache.cache_key(find_checkpoint(str(moved))))
-    monkeypatch.setattr(cache, "RECIPE", cache.RECIPE + 1)
-    keys.add(cache.cache_key(find_checkpoint(str(moved))))
-    assert len(keys) == 7
-
-
-def test_two_processes_may_export_the_same_model(copied, tiny_export, tmp_path, monkeypatch):
-    def other_was_faster(checkpoint, out):
-        shutil.copytree(tiny_export, out)
-        raise UsageError("appeared")
-
-    monkeypatch.setenv("SEMSCALE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(cache, "export_checkpoint", other_was_faster)
-    assert (cache.ensure_exported(str(copied)) / "image/model.onnx").is_file()
-
-
-def test_cache_folder_follows_the_environment(tmp_path, monkeypatch):
-    monkeypatch.setenv("SEMSCALE_CACHE", "/chosen")
-    monkeypatch.setenv("XDG_CACHE_HOME", "/xdg")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert cache.cache_folder() == Path("/chosen")
-    monkeypatch.delenv("SEMSCALE_CACHE")
-    assert cache.cache_folder() == Path("/xdg/semscale")
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    assert cache.cache_folder() == tmp_path / ".cache/semscale"
-
-
-def test_demo_is_the_installed_checkpoint(tiny_checkpoint, tmp_path, monkeypatch):
-    import semscale.encoders
-
-    monkeypatch.setenv("SEMSCALE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(semscale.encoders, "__file__", str(tmp_path / "semscale/encoders/__init__.py"))
-    with pytest.raises(ModelError, match="no demo encoder"):
-        cache.ensure_exported("demo")
-    shutil.copytree(tiny_checkpoint, tmp_path / "semscale/demo/checkpoint")
-    assert load_spec(cache.ensure_exported("demo") / "image").name == "demo"
-
-
 @pytest.mark.skipif(
     not (PHOTOS.is_dir() and CLIP_TOKENIZER.is_dir()), reason="no DreamBooth photos or CLIP tokenizer here"
 )
@@ -432,22 +253,28 @@ def test_true_shapes_equal_transformers_on_photos_and_texts(shape, tmp_path):
         files = sorted(PHOTOS.glob("*/00.jpg"))[:8]
         assert len(files) == 8
         assert_towers_equal(tmp_path / "out", folder, files)
+        if shape == "VIT_B_32":  # at this width the products are cut for threads; more layers would add only time
+            assert_position_changes_nothing(tmp_path / "out/image", preprocessed(tmp_path / "out", files[:3]))
+            assert_position_changes_nothing(tmp_path / "out/text", Tokenizer(tmp_path / "out/text").encode(TEXTS)[0])
     finally:
         shutil.rmtree(tmp_path)  # gigabytes, which pytest would keep for three runs
 
 
 def assert_towers_equal(exported, folder, files):
     images, texts = reference_embeddings(folder, [Image.open(file).convert("RGB") for file in files])
-    settings = load_spec(exported / "image").preprocess
-    pixels = np.stack([preprocess(decode(file.read_bytes()), settings) for file in files])
+    pixels = preprocessed(exported, files)
     ids, _ = Tokenizer(exported / "text").encode(TEXTS)
     for tower, inputs, expected in (("image", pixels, images), ("text", ids, texts)):
         assert_told_apart(expected)
-        assert_position_changes_nothing(exported / tower, inputs[:3])
         encoder = open_encoder(exported / tower)
         for size in (1, 3, 8):
             assert_same(encoder.encode(inputs[:size]), expected[:size])
         encoder.close()
+
+
+def preprocessed(exported, files):
+    settings = load_spec(exported / "image").preprocess
+    return np.stack([preprocess(decode(file.read_bytes()), settings) for file in files])
 
 
 def assert_position_changes_nothing(tower, inputs):

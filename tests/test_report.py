@@ -148,6 +148,14 @@ def test_headline_values_and_intervals(tables, page):
     assert "scores 100. Read SCS together with the CLIP score" in words
 
 
+def test_every_range_is_that_of_its_convention(small):
+    assert "the middle one of the images; −100 to 100, higher is better" in report_of(small).words()
+    small.summary["scores"]["clip-score"]["params"] = {"name": "raw", "scale": 1, "clamp": "none"}
+    assert "averaged over images. −1 to 1, higher is better" in report_of(small).words()
+    small.summary["scores"]["clip-score"]["params"] = {"name": "hessel2021", "scale": 2.5, "clamp": "item"}
+    assert "averaged over images. 0 to 2.5, higher is better" in report_of(small).words()
+
+
 def test_models_come_best_first(page):
     scores = section(page, "scores")
     places = [scores.index(f"</span> {name}</span>") for name in ("$\\frac{1}$ 模型", "pixart &amp; co", "sdxl")]

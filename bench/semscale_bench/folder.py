@@ -33,12 +33,17 @@ AGREE = 1e-4  # largest cosine distance between our embedding and the loop's
 def contestants(source: Path, checkpoint: Path, work: Path) -> dict[str, Contestant]:
     """semscale, its ceilings and its baseline over one folder."""
     exported, settings = ensure_exported(str(checkpoint)), Settings()
-    spec = load_spec(exported / "image")
-    assert spec.preprocess is not None
+    geometry = load_spec(exported / "image").preprocess
+    assert geometry is not None
     encoder = open_encoder(exported / "image")
+
+    def ready(sample: Sample) -> Array:
+        return preprocess(decode(sample.image), geometry)
+
     samples = [item for item in _samples(source) if isinstance(item, Sample)]
-    pixels = np.stack([preprocess(decode(s.image), spec.preprocess) for s in samples[: settings.batch_size]])
-    expected = _Loop(checkpoint)(samples[:LOOPED])
+    pixels = np.stack([ready(sample) for sample in samples[: settings.batch_size]])
+    loop = _Loop(checkpoint)
+    expected = loop(samples[:LOOPED])
 
     def everything() -> int:
         shutil.rmtree(work / "store", ignore_errors=True)
@@ -47,17 +52,12 @@ def contestants(source: Path, checkpoint: Path, work: Path) -> dict[str, Contest
         return len(store.plan())
 
     def decoding() -> int:
-        prepare = ordered_map(
-            lambda s: preprocess(decode(s.image), spec.preprocess), samples, workers=settings.workers, depth=64
-        )  # type: ignore[arg-type]
-        return sum(1 for _ in prepare)
+        return sum(1 for _ in ordered_map(ready, samples, workers=settings.workers, depth=64))
 
     def encoding() -> int:
         for _ in range(0, len(samples), len(pixels)):
             encoder.encode(pixels)
         return -(-len(samples) // len(pixels)) * len(pixels)
-
-    loop = _Loop(checkpoint)
 
     def one_at_a_time() -> int:
         return len(loop(samples[:LOOPED]))

@@ -60,7 +60,7 @@ def contestants(store: Store) -> dict[str, Contestant]:
 
     def ceiling() -> int:
         for _ in range(groups // len(block)):
-            block @ np.swapaxes(block, 1, 2)
+            np.matmul(block, np.swapaxes(block, 1, 2))
         return groups // len(block) * len(block)
 
     def one_pair_at_a_time() -> int:

@@ -53,10 +53,10 @@ class Console:
         rate, last = _Rate(), [time.monotonic()]
 
         def tell(now: Progress) -> None:
-            if time.monotonic() - last[0] < LINE_EVERY and now.done < now.total:
+            speed = rate(now.done)
+            if (time.monotonic() - last[0] < LINE_EVERY or not now.done) and now.done < now.total:
                 return
             last[0] = time.monotonic()
-            speed = rate(now.done)
             left = (now.total - now.done) / speed if speed else 0.0
             line = f"{now.done}/{now.total} images, {speed:.0f} images/s, {now.failed} failed, {left:.0f} s left"
             self._err.print(line, markup=False)
@@ -125,12 +125,14 @@ class Console:
 
 
 class _Rate:
-    """Items a second since the first call."""
+    """Items a second since the first call; what came before it, such as an export, does not count."""
 
     def __init__(self) -> None:
-        self._start = time.monotonic()
+        self._start: float | None = None
 
     def __call__(self, done: int) -> float:
+        if self._start is None:
+            self._start = time.monotonic()
         return done / max(time.monotonic() - self._start, 1e-9)
 
 

@@ -2,7 +2,7 @@
 
 What a file is, is told by its bytes and never by its name. JPEG goes to simplejpeg, all else to Pillow's readers, which
 are called one by one: `PIL.Image.open` would warn, consult global limits and try formats that start other programs.
-Nothing global is changed, so threads may call `decode` at once. Whatever goes wrong is an InputError with one of these codes:
+Nothing global is changed, so threads may call `decode` at once. What goes wrong is an InputError with one of the codes
 
     empty-file      no bytes at all
     not-an-image    the bytes are something else: an HTML page, JSON, zeros ...
@@ -15,6 +15,7 @@ Nothing global is changed, so threads may call `decode` at once. Whatever goes w
 from __future__ import annotations
 
 import io
+import logging
 import re
 import struct
 from collections.abc import Callable, Iterator
@@ -37,6 +38,10 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from semscale.errors import InputError
 from semscale.model import Array
+
+logging.getLogger("PIL").addHandler(
+    logging.NullHandler()
+)  # it logs what it then raises; only who listens should see it
 
 MAX_PIXELS = 89_478_485  # 256 MiB of RGB; Pillow too starts to doubt a file here (PIL.Image.MAX_IMAGE_PIXELS)
 OVERSAMPLING = (
@@ -77,7 +82,7 @@ _STRANGERS: tuple[tuple[str, re.Pattern[bytes], str], ...] = tuple(
         ("unsupported", rb"....ftyp|\x1a\x45\xdf\xa3|RIFF....AVI ", "a video; extract its frames"),
         ("unsupported", rb"\xff\x0a|\0\0\0\x0cJXL ", "JPEG XL; convert it to PNG"),
         ("unsupported", rb"%pdf|%!ps|8bps", "a PDF, PostScript or Photoshop document; export it as PNG"),
-        ("unsupported", rb"\0\0[\1\2]\0", "a Windows icon; save it as PNG"),
+        ("unsupported", rb"\0\0[\1\2]\0[\1-\xff]", "a Windows icon; save it as PNG"),
         ("not-an-image", rb"[\t\n\r -~]{8,}$", "plain text"),
     )
 )
@@ -91,12 +96,12 @@ _TIFF_ORIENTATION = 274
 
 
 def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, shrink_to: int | None = None) -> Array:
-    """Return the first picture in an encoded file as (H, W, 3) uint8 RGB, contiguous and writable, as a viewer shows it.
+    """Return the first picture in an encoded file, as a viewer shows it: (H, W, 3) uint8 RGB, contiguous and writable.
 
     The EXIF orientation is applied; transparency lies on white; palettes, grey, CMYK, 16-bit and float samples become
-    8-bit RGB over their full range; colour profiles are ignored. With `shrink_to` (pixels) a JPEG may come back smaller,
-    its shortest side still at least twice `shrink_to`: faster, and not exact. Raising `max_pixels` above MAX_PIXELS takes
-    a raised `PIL.Image.MAX_IMAGE_PIXELS` too.
+    8-bit RGB over their full range; colour profiles are ignored. With `shrink_to` (pixels) a JPEG may come back
+    smaller, its shortest side still at least twice `shrink_to`: faster, and not exact. A `max_pixels` above MAX_PIXELS
+    takes a raised `PIL.Image.MAX_IMAGE_PIXELS` too.
 
     Raises InputError, with a code of the table above, for every input that gives no picture.
     """
@@ -153,6 +158,8 @@ def _decode_other(data: bytes, max_pixels: int) -> Array:
         data = _still_png(data)
     elif opener is GifImageFile:
         _check_size(*_gif_size(data), max_pixels)
+    elif opener is Jpeg2KImageFile and b"\xff\xd9" not in data:
+        raise EOFError  # else it would decode, with the last blocks missing
     elif opener is AvifImageFile:
         data = _AVIF_EXIF.sub(rb"\1free", data)
     image = opener(io.BytesIO(data))
@@ -214,8 +221,8 @@ def _grey16(values: Array, key: int | None) -> Array:
 def _wide_grey(values: Array, *, tops: tuple[int, ...]) -> Array:
     """Grey samples (H, W) of a type that has no white of its own: white is the smallest of `tops` that holds them all.
 
-    Values below zero or above every top are spread from the lowest to the highest, as image viewers do. NaN and infinity
-    are black.
+    Values below zero or above every top are spread from the lowest to the highest, as image viewers do. NaN and
+    infinity are black.
     """
     # No image means values beyond 1e30, and their difference would overflow.
     finite = np.clip(np.nan_to_num(values.astype(np.float32), nan=0, posinf=0, neginf=0), -1e30, 1e30)
@@ -243,7 +250,11 @@ def _explained(data: bytes, error: Exception) -> InputError:
     said = str(error).lower()
     if isinstance(error, MemoryError | Image.DecompressionBombError | Image.DecompressionBombWarning):
         return InputError("too-large", "the picture does not fit into memory; shrink the file")
-    if isinstance(error, EOFError | IndexError) or re.search("truncated|premature end", said) or _is_cut(data):
+    if (
+        isinstance(error, EOFError | IndexError | struct.error)
+        or re.search("truncated|premature end", said)
+        or _is_cut(data)
+    ):
         return InputError("truncated", "the file ends before its pixels do; copy or make it again")
     if isinstance(error, NotImplementedError) or re.search("unsupported|not supported|unknown pixel mode", said):
         return InputError("unsupported", f"a variety of its format that is not read ({error}); save it as PNG")
@@ -271,6 +282,8 @@ def _is_cut(data: bytes) -> bool:
         return b"\xff\xd9" not in data[-1024:]
     if data.startswith(b"RIFF"):
         return int.from_bytes(data[4:8], "little") + 8 > len(data)
+    if data.startswith(b"qoif"):
+        return not data.endswith(bytes(7) + b"\1")
     if data.startswith(b"BM"):
         return int.from_bytes(data[2:6], "little") > len(data)
     return data.startswith(b"GIF") and not data.endswith(b";")
@@ -362,10 +375,10 @@ def _plain_tiff(data: bytes) -> tuple[bytes, int]:
     order = "<" if data.startswith(b"II") else ">"
     # BigTIFF (version 43) has wider counts and offsets: (offset of the header's pointer, count, entry bytes, offset).
     start, count_type, size, wide = (8, "Q", 20, "Q") if 43 in data[2:4] else (4, "H", 12, "L")
-    inline = struct.calcsize(wide)
+    inline = struct.calcsize(order + wide)
     (directory,) = struct.unpack_from(order + wide, data, start)
     (count,) = struct.unpack_from(order + count_type, data, directory)
-    first = directory + struct.calcsize(count_type)
+    first = directory + struct.calcsize(order + count_type)
     if first + count * size + inline > len(data):
         raise EOFError
     plain, room, orientation = bytearray(data), len(data), 1

@@ -41,17 +41,18 @@ def estimate(source: str | Path, **options: Any) -> Estimate:
     chosen = Options(**options)
     opened = open_source(source, group_by=chosen.group_by)
     count = min(len(opened.keys()), chosen.settings.limit or len(opened.keys()))
-    sampled = dataclasses.replace(chosen.settings, limit=min(SAMPLED, count))
+    sampled = min(SAMPLED, count)
+    settings = dataclasses.replace(chosen.settings, limit=sampled)
     started = time.perf_counter()
     with TemporaryDirectory() as folder:
-        store = embed(source, folder, **{**options, "settings": sampled})
-        rate = sampled.limit / (time.perf_counter() - started)
+        store = embed(source, folder, **{**options, "settings": settings})
+        rate = sampled / (time.perf_counter() - started)
         width = store.spec.image.dim * (4 if store.spec.dtype == "float32" else 2)
     return Estimate(
         n_found=count,
         n_ignored=opened.n_ignored,
         layout=opened.layout,
-        n_sampled=sampled.limit,
+        n_sampled=sampled,
         images_per_second=rate,
         seconds=count / rate,
         disk_bytes=count * (width + ROW_BYTES),

@@ -60,14 +60,15 @@ def write_images(path: Path, store: Store, scores: Scores) -> None:
 def _embedded(store: Store, scores: Scores) -> Iterator[pa.Table]:
     shown = ["key", "uri", "model", "group", "caption", "seed", "width", "height"]
     table = store.metadata(shown).rename_columns({"caption": "text"})
-    status = np.where(scores.row_valid, "ok", "invalid")
-    reason = np.where(scores.row_valid, None, "invalid-embedding")
+    valid = pa.array(scores.row_valid)
+    status = pc.if_else(valid, "ok", "invalid")
+    reason = pc.if_else(valid, pa.scalar(None, pa.string()), "invalid-embedding")
     clip = np.full(len(table), np.nan) if scores.clip is None else scores.clip
     for start in range(0, len(table), IMAGE_ROWS):
         rows = slice(start, start + IMAGE_ROWS)
         part = table.slice(start, IMAGE_ROWS)
-        part = part.append_column("status", pa.array(status[rows], pa.string()))
-        part = part.append_column("reason", pa.array(reason[rows], pa.string()))
+        part = part.append_column("status", status[rows])
+        part = part.append_column("reason", reason[rows])
         part = part.append_column("message", pa.nulls(len(part), pa.string()))
         part = part.append_column("group_similarity", pa.array(scores.row_similarity[rows]))
         yield part.append_column("clip_score", pa.array(clip[rows]))

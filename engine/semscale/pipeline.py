@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 
 from semscale import plan
@@ -110,7 +111,7 @@ def embed(
 
 
 def _items(source: Source, planned: pa.Table, shards: Sequence[Shard]) -> Iterator[tuple[Shard, Sample | Failure]]:
-    index_of = pa.compute.index_in(planned.column("key"), value_set=pa.array(source.keys(), pa.string()))
+    index_of = pc.index_in(planned.column("key"), value_set=pa.array(source.keys(), pa.string()))
     for shard in shards:
         for position in range(shard.start, shard.stop):
             index = index_of[position].as_py()
@@ -131,7 +132,7 @@ class _Prepare:
     def __call__(self, item: tuple[Shard, Sample | Failure]) -> tuple[Shard, Pixels | Failure]:
         shard, sample = item
         if isinstance(sample, Failure):
-            return item
+            return shard, sample
         with self._clock.stage("decode"):
             return shard, self._pixels(sample)
 
@@ -225,6 +226,7 @@ class _Counter:
     def __init__(self, total: int, tell: Callable[[Progress], None]) -> None:
         self._now = Progress(0, 0, total)
         self._tell = tell
+        tell(self._now)
 
     def add(self, ok: int, failed: int) -> None:
         self._now = Progress(self._now.done + ok + failed, self._now.failed + failed, self._now.total)

@@ -1,4 +1,4 @@
-"""The drawn scenes that the demo encoder learns from: split by caption, rendered in processes, batched with negatives."""
+"""The drawn scenes that the demo encoder learns from: split by caption, rendered, batched with wrong captions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from semscale.producers.scenes import ATTRIBUTES, draw, hard_negative, sample_prompt
+
+from semscale.producers.scenes import ATTRIBUTES, VOCABULARY, draw, hard_negative, parse, sample_prompt
 
 SIDE = 64  # pixels a side of what the encoder sees
 DRAWN_SIZES = (64, 96, 128, 256)  # pixels a side of the drawings, which preprocessing brings to SIDE
@@ -27,6 +28,16 @@ NEGATIVE_WEIGHTS = {kind: {"count": 2.0, "relation": 2.0, "size": 1.5}.get(kind,
 # CLIPScore puts "A photo depicts" before a caption; the encoder must not lose its way over such words.
 PREFIXES = ("a photo depicts ", "a picture of ", "a drawing of ", "a photo of ", "an image of ")
 _PREFIX_CHANCE = 0.15
+
+# What an image or a right caption is also asked about directly: (side of the relation, kind of attribute).
+QUESTIONS = (
+    *((side, kind) for side in ("first", "second") for kind in ("object", "colour", "size", "texture")),
+    ("first", "count"),
+    ("scene", "relation"),
+    ("scene", "background"),
+    ("scene", "style"),
+)
+IGNORED = -100  # a label that is not asked for, as torch's cross entropy has it
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -42,6 +53,24 @@ def sample_split_prompt(rng: random.Random, *, held_out: bool) -> str:
         prompt = sample_prompt(rng)
         if is_held_out(prompt) == held_out:
             return prompt
+
+
+def answers(question: tuple[str, str]) -> tuple[str | int | None, ...]:
+    """Return the possible answers to one of QUESTIONS, in the order of their labels. None is "there is none"."""
+    _, kind = question
+    return (*range(1, 6),) if kind == "count" else (None, *VOCABULARY[kind])
+
+
+def labels(prompt: str) -> list[int]:
+    """Return the label of `prompt` for each of QUESTIONS, IGNORED where the caption leaves the answer open."""
+    scene = parse(prompt)
+    parts = {"first": scene.first, "second": scene.second, "scene": scene}
+    found = []
+    for side, kind in QUESTIONS:
+        answer = getattr(parts[side], kind) if parts[side] is not None else None
+        unstated = parts[side] is not None and answer is None and kind in ("colour", "size")
+        found.append(IGNORED if unstated else answers((side, kind)).index(answer))
+    return found
 
 
 def preprocess(image: Image.Image) -> Pixels:
@@ -105,6 +134,7 @@ class TrainingBatch:
     pixels: Pixels  # (B, 64, 64, 3)
     captions: list[str]  # B
     negatives: list[str]  # B * K, the K of scene 0 first
+    labels: npt.NDArray[np.int64]  # (B, len(QUESTIONS))
 
 
 def batches(scenes: SceneSet, size: int, negatives: int, *, seed: int) -> Iterator[TrainingBatch]:
@@ -125,7 +155,7 @@ def _batch(scenes: SceneSet, rows: npt.NDArray[np.int64], negatives: int, rng: r
         prefix = rng.choice(PREFIXES) if rng.random() < _PREFIX_CHANCE else ""
         captions.append(prefix + prompt)
         wrong += [prefix + negative for negative in training_negatives(prompt, negatives, rng)]
-    return TrainingBatch(scenes.pixels[rows], captions, wrong)
+    return TrainingBatch(scenes.pixels[rows], captions, wrong, np.array([labels(scenes.prompts[row]) for row in rows]))
 
 
 def training_negatives(prompt: str, count: int, rng: random.Random) -> list[str]:

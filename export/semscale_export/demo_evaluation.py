@@ -13,10 +13,10 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 from scipy import stats
-from semscale.producers.scenes import ATTRIBUTES, draw, hard_negative
 from torch.nn import functional
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizerFast
 
+from semscale.producers.scenes import ATTRIBUTES, draw, hard_negative
 from semscale_export.demo_data import sample_split_prompt
 
 if TYPE_CHECKING:
@@ -129,9 +129,9 @@ pipeline_tag: zero-shot-image-classification
 
 # semscale demo encoder
 
-**{note}.** A small CLIP ({parameters:.1f} million parameters, 64-pixel images, {dim} dimensions) that semscale bundles so
-that its demo and its tests run offline. It knows the scenes that `semscale.producers.scenes` draws, and the words of
-their captions. Scores it gives to photographs, or to the output of any real generative model, mean nothing.
+**{note}.** A small CLIP ({parameters:.1f} million parameters, 64-pixel images, {dim} dimensions) that semscale bundles
+so that its demo and its tests run offline. It knows the scenes that `semscale.producers.scenes` draws, and the words
+of their captions. Scores it gives to photographs, or to the output of any real generative model, mean nothing.
 
 ## Training
 

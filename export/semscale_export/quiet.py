@@ -30,10 +30,10 @@ def quiet() -> Iterator[None]:
 @contextmanager
 def no_progress_bars() -> Iterator[None]:
     """Hide the progress bars of transformers, which it draws even where there is no terminal."""
-    from huggingface_hub import utils as hub
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars
     from transformers.utils import logging as transformers
 
-    hub_hid_them, shown = hub.are_progress_bars_disabled(), transformers.is_progress_bar_enabled()
+    hub_hid_them, shown = are_progress_bars_disabled(), transformers.is_progress_bar_enabled()
     transformers.disable_progress_bar()
     try:
         yield
@@ -41,7 +41,7 @@ def no_progress_bars() -> Iterator[None]:
         if shown:
             transformers.enable_progress_bar()  # shows those of the hub too
         if hub_hid_them:
-            hub.disable_progress_bars()
+            disable_progress_bars()
 
 
 @contextmanager

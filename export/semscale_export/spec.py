@@ -51,8 +51,8 @@ def text_spec(checkpoint: Checkpoint, tokens: Tokens, *, dim: int, sha256: str) 
 def preprocess_of(checkpoint: Checkpoint, processor: Any, image_size: int) -> Preprocess:
     """Return how the engine must prepare pixels to do what `processor` does.
 
-    The engine resizes the shortest side, cuts a centred square, scales to 0..1 and normalises. Raises ModelError,
-    naming the setting, when the processor does anything else.
+    The engine resizes the shortest side, cuts a centred square (padded with black where the image is smaller), scales
+    to 0..1 and normalises. Raises ModelError, naming the setting, when the processor does anything else.
     """
     crop, size = processor.crop_size, processor.size
     _require(checkpoint, processor, do_resize=True, do_center_crop=True, do_rescale=True, do_normalize=True)
@@ -61,8 +61,6 @@ def preprocess_of(checkpoint: Checkpoint, processor: Any, image_size: int) -> Pr
         raise _cannot(checkpoint, "size", dict(size), "a shortest_edge")
     if crop["height"] != image_size or crop["width"] != image_size:
         raise _cannot(checkpoint, "crop_size", dict(crop), f"the {image_size} x {image_size} that the model takes")
-    if side < image_size:
-        raise _cannot(checkpoint, "size", dict(size), f"a shortest_edge of at least the crop, {image_size}")
     if processor.resample not in FILTERS:
         raise _cannot(checkpoint, "resample", processor.resample, f"one of {FILTERS}")
     if abs(processor.rescale_factor * 255 - 1) > 1e-6:

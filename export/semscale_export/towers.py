@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, cast
 
 import torch
 from optimum.exporters.onnx import export as optimum_export
@@ -17,6 +17,7 @@ from semscale.model import Array, ModelSpec, Preprocess
 
 OPSET = 18  # from 17 on a LayerNormalization stays one node, which half precision needs
 BATCH_AXIS = {0: "batch"}
+Axes = dict[str, dict[int, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class Tower:
     """One half of a loaded model, with what its export is measured against."""
 
     spec: ModelSpec
-    module: nn.Module  # what is traced: an ImageTower or a TextTower
+    module: ImageTower | TextTower  # what is traced
     onnx_config: type[VisionOnnxConfig] | type[TextEncoderOnnxConfig]
     reference: Callable[[Sequence[Any]], Array]  # pixels or texts -> (N, D) unit rows by the family's own library
     write_tokenizer: Callable[[Path], None] | None = None  # puts tokenizer.json into a folder; text towers
@@ -36,9 +37,10 @@ class ImageTower(nn.Module):
     def __init__(self, features: nn.Module, config: Any, preprocess: Preprocess) -> None:
         """Wrap `features`, which maps normalised (N, 3, H, W) float32 to (N, D); `config` is its own."""
         super().__init__()
-        self.features, self.config = features, config
-        self.register_buffer("mean", torch.tensor(preprocess.mean).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(preprocess.std).view(1, 3, 1, 1))
+        self.features = features
+        self.config: Any = config
+        self.mean = nn.Buffer(torch.tensor(preprocess.mean).view(1, 3, 1, 1))
+        self.std = nn.Buffer(torch.tensor(preprocess.std).view(1, 3, 1, 1))
 
     def forward(self, pixels: Tensor) -> dict[str, Tensor]:
         """Rescale, normalise, encode."""
@@ -52,7 +54,8 @@ class TextTower(nn.Module):
     def __init__(self, features: nn.Module, config: Any) -> None:
         """Wrap `features`, which maps (N, T) int64 to (N, D); `config` is its own."""
         super().__init__()
-        self.features, self.config = features, config
+        self.features = features
+        self.config: Any = config
 
     def forward(self, input_ids: Tensor) -> dict[str, Tensor]:
         """Encode."""
@@ -83,16 +86,32 @@ class ImageTowerOnnxConfig(VisionOnnxConfig):
 
     NORMALIZED_CONFIG_CLASS = NormalizedVisionConfig
     DUMMY_INPUT_GENERATOR_CLASSES = (_DummyPixels,)
-    inputs: ClassVar = {"pixels": BATCH_AXIS}
-    outputs: ClassVar = {"embedding": BATCH_AXIS}
+
+    @property
+    def inputs(self) -> Axes:
+        """Name the graph's input and its dynamic axes."""
+        return {"pixels": BATCH_AXIS}
+
+    @property
+    def outputs(self) -> Axes:
+        """Name the graph's output and its dynamic axes."""
+        return {"embedding": BATCH_AXIS}
 
 
 class TextTowerOnnxConfig(TextEncoderOnnxConfig):
     """optimum's description of a TextTower."""
 
     NORMALIZED_CONFIG_CLASS = NormalizedTextConfig
-    inputs: ClassVar = {"input_ids": BATCH_AXIS}
-    outputs: ClassVar = {"embedding": BATCH_AXIS}
+
+    @property
+    def inputs(self) -> Axes:
+        """Name the graph's input and its dynamic axes."""
+        return {"input_ids": BATCH_AXIS}
+
+    @property
+    def outputs(self) -> Axes:
+        """Name the graph's output and its dynamic axes."""
+        return {"embedding": BATCH_AXIS}
 
 
 def write_tower(tower: Tower, folder: Path) -> None:
@@ -103,7 +122,7 @@ def write_tower(tower: Tower, folder: Path) -> None:
     folder.mkdir(parents=True)
     shapes = {"sequence_length": tower.spec.input_shape[0]} if tower.spec.kind == "text" else {}
     config = tower.onnx_config(tower.module.config)
-    optimum_export(tower.module, config, folder / "model.onnx", opset=OPSET, input_shapes=shapes)
+    optimum_export(cast(Any, tower.module), config, folder / "model.onnx", opset=OPSET, input_shapes=shapes)
     (folder / "model.json").write_text(tower.spec.to_json(), encoding="utf-8")
     if tower.write_tokenizer is not None:
         tower.write_tokenizer(folder)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import onnxruntime
-from onnxruntime.capi import onnxruntime_pybind11_state as state
+from onnxruntime.capi import onnxruntime_pybind11_state as state  # pyright: ignore[reportAttributeAccessIssue]
 
 from semscale.encoders import load_spec
 from semscale.encoders.checks import check_finite, check_inputs
@@ -58,7 +59,8 @@ class OrtEncoder:
         check_inputs(inputs, self.spec)
         if len(inputs) == 0:
             return np.empty((0, self.spec.dim), np.float32)
-        (embeddings,) = self._session.run(None, {self._input: np.ascontiguousarray(inputs)})
+        outputs = self._session.run(None, {self._input: np.ascontiguousarray(inputs)})
+        embeddings = cast(Array, outputs[0])
         check_finite(embeddings, self.spec)
         return embeddings
 

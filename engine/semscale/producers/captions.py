@@ -34,14 +34,21 @@ COLOURS = {
     "gray": (136, 138, 142),
     "turquoise": (48, 200, 198),
 }
-PLURALS = {
-    name: {"cross": "crosses", "fish": "fish", "leaf": "leaves", "butterfly": "butterflies"}.get(name, name + "s")
-    for name in (
-        "circle square triangle star heart cross ring diamond hexagon crescent arrow house tree fish flower cloud "
-        "mushroom car boat cup bolt cat drop umbrella leaf rocket butterfly key crown hourglass"
-    ).split()
-} | {"hourglass": "hourglasses"}
-OBJECTS = tuple(PLURALS)
+# fmt: off
+OBJECTS = (
+    "circle", "square", "triangle", "star", "heart", "cross", "ring", "diamond", "hexagon", "crescent",
+    "arrow", "house", "tree", "fish", "flower", "cloud", "mushroom", "car", "boat", "cup",
+    "bolt", "cat", "drop", "umbrella", "leaf", "rocket", "butterfly", "key", "crown", "hourglass",
+)
+# fmt: on
+_IRREGULAR = {
+    "cross": "crosses",
+    "fish": "fish",
+    "leaf": "leaves",
+    "butterfly": "butterflies",
+    "hourglass": "hourglasses",
+}
+PLURALS = {name: _IRREGULAR.get(name, f"{name}s") for name in OBJECTS}
 _NOUNS = {plural: name for name, plural in PLURALS.items()} | {name: name for name in OBJECTS}
 RELATIONS = ("left of", "right of", "above", "below", "inside", "around")
 BACKGROUNDS = (

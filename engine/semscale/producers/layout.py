@@ -42,7 +42,10 @@ def places(scene: Scene, rng: random.Random) -> list[tuple[Thing, list[Place]]]:
         return [(scene.first, _in_box(scene.first, _WHOLE, rng))]
     box, other = _BOXES[scene.relation]
     if scene.relation == "inside":
-        return [(scene.second, [Place(0.5, 0.5, rng.uniform(0.44, 0.47))]), (scene.first, _in_box(scene.first, box, rng))]
+        return [
+            (scene.second, [Place(0.5, 0.5, rng.uniform(0.44, 0.47))]),
+            (scene.first, _in_box(scene.first, box, rng)),
+        ]
     second = _in_box(scene.second, other, rng)
     first = _in_circle(scene.first, rng) if scene.relation == "around" else _in_box(scene.first, box, rng)
     return [(scene.second, second), (scene.first, first)]

@@ -110,7 +110,9 @@ def _surface(look: Look, half: int, radius: float) -> Image.Image:
 def _stripes(draw: ImageDraw.ImageDraw, half: int, radius: float, second: Colour) -> None:
     for k in range(-6, 7):
         at = round(half + k * radius * 0.62)
-        draw.line((at - 2 * half, half + 2 * half, at + 2 * half, half - 2 * half), fill=second, width=round(radius * 0.22))
+        draw.line(
+            (at - 2 * half, half + 2 * half, at + 2 * half, half - 2 * half), fill=second, width=round(radius * 0.22)
+        )
 
 
 def _spots(draw: ImageDraw.ImageDraw, half: int, radius: float, second: Colour) -> None:

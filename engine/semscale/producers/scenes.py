@@ -64,10 +64,10 @@ def generate(
 ) -> list[Path]:
     """Write `<out>/<model>/<prompt>/<seed>.png` for every prompt and seed, and return the paths in that order.
 
-    `fidelity` (0 to 1) makes an imperfect "model": each attribute that a prompt states is drawn wrongly with probability
-    `1 - fidelity`, anew for every image, which lowers both the agreement among a prompt's images and their agreement
-    with the prompt. The same arguments write the same pixels. Raises UsageError for a fidelity outside 0 to 1 or a word
-    that scenes cannot draw.
+    `fidelity` (0 to 1) makes an imperfect "model": of each kind of attribute that a prompt states, one is drawn wrongly
+    with probability `1 - fidelity`, anew for every image, which lowers both the agreement among a prompt's images and
+    their agreement with the prompt. The same arguments write the same pixels. Raises UsageError for a fidelity
+    outside 0 to 1 or a word that scenes cannot draw.
     """
     if not 0 <= fidelity <= 1:
         raise UsageError(f"fidelity {fidelity} is not a probability; use a number from 0 to 1")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import Any
+from typing import Any, TypeGuard
 
 DASH = "–"
 REPLACEMENT = "\ufffd"
@@ -13,16 +13,14 @@ _SPACE = re.compile(r"[\t\n\r\v\f\x1c-\x1f\x85\u2028\u2029]+")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
-def is_defined(value: float | None) -> bool:
+def is_defined(value: float | None) -> TypeGuard[float]:
     """Return whether `value` is a finite number."""
     return value is not None and math.isfinite(value)
 
 
 def number(value: float | None, digits: int = 2) -> str:
     """Return `value` with fixed decimals, or an en dash when it is undefined."""
-    if value is None or not math.isfinite(value):
-        return DASH
-    return f"{value:z,.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    return f"{value:z,.{digits}f}".replace("-", "\N{MINUS SIGN}") if is_defined(value) else DASH
 
 
 def span(low: float | None, high: float | None, digits: int = 2) -> str:

@@ -15,6 +15,7 @@ import pyarrow.dataset as ds
 
 from semscale.errors import StoreError, UsageError
 from semscale.model import Array
+from semscale.report.format import is_defined
 from semscale.report.groups import Group
 
 MEMBER_COLUMNS = ("key", "uri", "width", "height", "group_similarity")
@@ -82,8 +83,7 @@ def choose(members: list[Member], group: Group, limit: int) -> list[Member]:
 
 
 def _falling(member: Member) -> tuple[float, str]:
-    similarity = member.group_similarity
-    return (-similarity if similarity is not None and similarity == similarity else np.inf, member.key)
+    return (-member.group_similarity if is_defined(member.group_similarity) else np.inf, member.key)
 
 
 def failures_in(path: Path, *, n_examples: int) -> list[Failed]:

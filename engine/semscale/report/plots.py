@@ -58,11 +58,11 @@ def distribution_plot(values: Mapping[str | None, Array], axis: Axis, marks: Mar
     The groups themselves are drawn as ticks when they are few.
     """
     rows = list(values.items())[:MAX_ROWS]
-    figure, axes = _rows(len(rows), inches=0.88)
+    figure, axes = _rows(len(rows), inches=0.95)
     for y, (model, v) in enumerate(rows):
-        _title(axes, y - 0.5, model, plural(len(v), "group"), marks[model].colour)
+        _title(axes, y - 0.56, model, plural(len(v), "group"), marks[model].colour)
         _distribution(axes, y, v, axis=axis, mark=marks[model])
-    axes.set_ylim(len(rows) - 0.62, -0.74)
+    axes.set_ylim(len(rows) - 0.66, -0.7)
     _limit(axes, np.concatenate([_extent(v, axis) for _, v in rows]), axis)
     said = "; ".join(f"{_named(model)}: median {number(np.median(v))}, {span(v.min(), v.max())}" for model, v in rows)
     alt = f"Distribution of {axis.title} over groups. {said}."
@@ -70,14 +70,16 @@ def distribution_plot(values: Mapping[str | None, Array], axis: Axis, marks: Mar
 
 
 def _distribution(axes: Axes, y: float, values: Array, *, axis: Axis, mark: Mark) -> None:
-    if len(values) >= MIN_GROUPS_FOR_SHAPE:
+    if len(values) < MIN_GROUPS_FOR_SHAPE:
+        axes.plot(values, np.full(len(values), y), mark.shape, color=mark.colour, markersize=6, alpha=0.8)
+    else:
         centres, density = bounded_density(values, low=axis.low, high=axis.high)
         shown = density > density.max() * NEGLIGIBLE
-        top = y - 0.42 * density[shown] / density.max()
+        top = y - 0.4 * density[shown] / density.max()
         axes.fill_between(centres[shown], y, top, color=mark.colour, alpha=0.35, linewidth=0)
         axes.plot(centres[shown], top, color=mark.colour, linewidth=1.1)
         _box(axes, y + 0.12, values, mark.colour)
-    if len(values) <= MAX_TICKS:
+    if MIN_GROUPS_FOR_SHAPE <= len(values) <= MAX_TICKS:
         axes.plot(values, np.full(len(values), y + 0.27), "|", color=mark.colour, markersize=5, alpha=0.7)
 
 

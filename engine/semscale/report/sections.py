@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from semscale.report import plots, tables, words
-from semscale.report.format import shorten
+from semscale.report.format import DASH, shorten
 from semscale.report.gallery import Panel
 from semscale.report.groups import Group, rows, values_by_model
 from semscale.report.palette import Mark
@@ -94,7 +94,7 @@ def left_out(table: pa.Table) -> GroupTable:
 
 def _left_out_cells(group: Group) -> list[tables.Cell]:
     return [
-        tables.Cell(shorten(group.model, 60) if group.model else "–", numeric=False),
+        tables.Cell(shorten(group.model, 60) if group.model else DASH, numeric=False),
         tables.Cell(shorten(group.group, 160), numeric=False),
         tables.Cell(str(group.n)),
         tables.Cell(str(group.n_invalid)),

@@ -107,7 +107,7 @@ def group_cells(group: Group, *, with_clip: bool) -> list[Cell]:
 
 
 def _order(value: float | None) -> str:
-    return repr(float(value)) if value is not None and is_defined(value) else "-inf"
+    return repr(float(value)) if is_defined(value) else "-inf"
 
 
 def failure_rows(summary: Summary, found: list[Failed]) -> list[Failed]:

@@ -59,8 +59,17 @@ def bounds(score: ScoreSummary) -> tuple[float, float]:
 
 def direction(score: ScoreSummary) -> str:
     """Return the range of a score and which end is better."""
+    return _range(*bounds(score), score)
+
+
+def _item_direction(score: ScoreSummary) -> str:
+    # Where only means are clamped, as torchmetrics does it, one image may still be below zero.
     low, high = bounds(score)
-    return f"{number(low, 0)} to {high:g}, {'higher' if score.higher_is_better else 'lower'} is better"
+    return _range(-high if score.params.get("clamp") == "mean" else low, high, score)
+
+
+def _range(low: float, high: float, score: ScoreSummary) -> str:
+    return f"{low:g} to {high:g}, {'higher' if score.higher_is_better else 'lower'} is better".replace("-", "−")
 
 
 def facts(score: ScoreSummary) -> list[Fact]:
@@ -68,7 +77,7 @@ def facts(score: ScoreSummary) -> list[Fact]:
     overall, is_scs = score.overall, score.metric == "scs"
     unit = "groups" if is_scs else "images"
     found = [
-        Fact("Median", number(overall.median), f"the middle one of the {unit}; {direction(score)}"),
+        Fact("Median", number(overall.median), f"the middle one of the {unit}; {_item_direction(score)}"),
         Fact("Standard deviation", number(overall.sd), f"spread of the {unit}; 0 and up, neither end is better"),
         Fact("Groups", count(overall.n_groups), "averaged; more make the interval narrower"),
         Fact("Images", count(overall.n_images), "with a valid embedding"),

@@ -43,7 +43,9 @@ def leave_one_out_error(rows: Array) -> Array:
     return np.sqrt((n - 1) / n * spread)
 
 
-def student_interval(value: Array, error: Array, n: Array, bounds: tuple[float, float]) -> tuple[Array, Array]:
+def student_interval(
+    value: Array | float, error: Array | float, n: Array | int, bounds: tuple[float, float]
+) -> tuple[Array, Array]:
     """Values with standard errors from n observations each -> low and high of the t interval with n - 1 degrees of
     freedom, cut to `bounds`. NaN where the error is.
     """
@@ -94,5 +96,5 @@ def mean_interval(items: Array, bounds: tuple[float, float]) -> Interval | None:
 def _interval(value: float, error: float, n: int, bounds: tuple[float, float], method: str) -> Interval | None:
     if not np.isfinite(error):
         return None
-    low, high = student_interval(np.float64(value), np.float64(error), np.float64(n), bounds)
+    low, high = student_interval(value, error, n, bounds)
     return Interval(float(low), float(high), LEVEL, method)

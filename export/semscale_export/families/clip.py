@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
@@ -41,9 +41,20 @@ def towers(checkpoint: Checkpoint) -> list[Tower]:
     Raises ModelError when a file is missing or damaged, or when it asks for what the engine cannot express.
     """
     sha256 = checkpoint.weights_sha256()
-    with no_progress_bars():
-        model = _load(checkpoint, CLIPModel, "the weights", use_safetensors=True).float().eval()
+    model = _model(checkpoint)
     return [_image_tower(checkpoint, model, sha256), _text_tower(checkpoint, model, sha256)]
+
+
+def _model(checkpoint: Checkpoint) -> CLIPModel:
+    options = {"use_safetensors": True, "output_loading_info": True}
+    with no_progress_bars():
+        model, report = _load(checkpoint, CLIPModel, "the weights", **options)
+    if report["missing_keys"]:  # transformers would fill them with random numbers and only warn
+        raise ModelError(
+            f"{checkpoint.name}: the weights lack {len(report['missing_keys'])} tensors of a CLIP, among them "
+            f"{min(report['missing_keys'])}; fetch or save the checkpoint again"
+        )
+    return model.float().eval()
 
 
 def _image_tower(checkpoint: Checkpoint, model: CLIPModel, sha256: str) -> Tower:
@@ -90,7 +101,8 @@ def _text_tower(checkpoint: Checkpoint, model: CLIPModel, sha256: str) -> Tower:
 
 
 def _tokens(checkpoint: Checkpoint, tokenizer: CLIPTokenizerFast, config: Any) -> Tokens:
-    eos, pad, highest = tokenizer.eos_token_id, tokenizer.pad_token_id, max(tokenizer.get_vocab().values())
+    eos, pad = (cast(int, token) for token in (tokenizer.eos_token_id, tokenizer.pad_token_id))
+    highest = max(tokenizer.get_vocab().values())
     if highest >= config.vocab_size:
         raise ModelError(
             f"{checkpoint.name}: the tokenizer has id {highest}, and the model only {config.vocab_size} embeddings; "
