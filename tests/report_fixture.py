@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ IMAGE_TYPES = {
     **dict.fromkeys(("key", "uri", "model", "group", "text"), pa.string()),
     "seed": pa.int64(),
     **dict.fromkeys(("width", "height"), pa.int32()),
+    "sha256": pa.string(),
     **dict.fromkeys(("status", "reason", "message"), pa.string()),
     **dict.fromkeys(("group_similarity", "clip_score"), pa.float64()),
 }
@@ -82,6 +84,7 @@ def _image(root: Path, rng: np.random.Generator, place: tuple[int, int, int], mo
         "uri": str(path),
         "width": width,
         "height": height,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "seed": place[2],
         "group_similarity": 90.0 - place[2],
         "clip_score": 25.0 + place[2],

@@ -13,7 +13,6 @@ from onnx import TensorProto, helper
 
 from semscale import encoders
 from semscale.encoders import BackEnd, find_exported, load_spec, open_encoder
-from semscale.encoders.checks import check_finite
 from semscale.encoders.fake import FakeEncoder
 from semscale.errors import MissingDependencyError, ModelError, UsageError
 
@@ -154,16 +153,13 @@ def test_closed_encoder_says_so(tiny_export):
         encoder.encode(random_inputs(encoder.spec, 1))
 
 
-def test_embedding_that_is_not_finite_is_refused(tiny_export, tmp_path):
+def test_embedding_that_is_not_finite_is_handed_on(tiny_export, tmp_path):
     inputs = np.ones((3, 24), np.int64)
     inputs[1, 5] = 0
     good = open_encoder(identity_tower(tmp_path / "good", tiny_export, factor=2.0))
     np.testing.assert_array_equal(good.encode(inputs), inputs / np.float32(2))
     bad = open_encoder(identity_tower(tmp_path / "bad", tiny_export, factor=0.0))
-    with pytest.raises(ModelError, match="NaN or infinity for row 0 of a batch of 3"):
-        bad.encode(inputs)
-    with pytest.raises(ModelError, match="row 1 of a batch of 2"):
-        check_finite(np.array([[1, 2], [np.nan, 3]], np.float32), bad.spec)
+    assert not np.isfinite(bad.encode(inputs)).any()
 
 
 def test_inputs_need_not_be_contiguous(tiny_export):

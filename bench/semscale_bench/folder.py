@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from semscale.preprocess import preprocess
 
 import semscale
 from semscale.decode import decode
@@ -22,6 +21,7 @@ from semscale.encoders import load_spec, open_encoder
 from semscale.model import Array, Sample
 from semscale.pipeline import Settings
 from semscale.prefetch import ordered_map
+from semscale.preprocess import preprocess
 from semscale.sources import open_source
 from semscale_bench.measure import Contestant
 from semscale_export.cache import ensure_exported

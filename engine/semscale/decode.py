@@ -18,7 +18,7 @@ import io
 import logging
 import re
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import simplejpeg
@@ -37,6 +37,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from semscale.errors import InputError
+from semscale.headers import exif_orientation, gif_size, jpeg_orientation, plain_tiff, still_png, without_metadata
 from semscale.model import Array
 
 logging.getLogger("PIL").addHandler(
@@ -88,12 +89,6 @@ _STRANGERS: tuple[tuple[str, re.Pattern[bytes], str], ...] = tuple(
 )
 _STARTS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF89a", b"RIFF", b"II*\0", b"MM\0*")  # of files cut within them
 
-# TIFF: what the pixels need, as tag -> whether it has exactly one value; and bytes a value by field type.
-_TIFF_TAGS = dict.fromkeys((256, 257, 259, 262, 266, 277, 278, 284, 292, 293, 317, 322, 323), True)
-_TIFF_TAGS |= dict.fromkeys((258, 273, 279, 320, 324, 325, 338, 339, 347, 529, 530, 532), False)
-_TIFF_BYTES = {1: 1, 3: 2, 4: 4, 5: 8, 7: 1, 16: 8}
-_TIFF_ORIENTATION = 274
-
 
 def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, shrink_to: int | None = None) -> Array:
     """Return the first picture in an encoded file, as a viewer shows it: (H, W, 3) uint8 RGB, contiguous and writable.
@@ -118,11 +113,11 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, shrink_to: int | None =
 
 
 def _decode_jpeg(data: bytes, max_pixels: int, shrink_to: int | None) -> Array:
-    orientation = _jpeg_orientation(data)
+    orientation = jpeg_orientation(data)
     pixels = _turbo_jpeg(data, max_pixels, shrink_to)
     if pixels is None:
         # Without its metadata, of which Pillow would parse parts and warn of oddities.
-        image = JpegImageFile(io.BytesIO(_without_metadata(data)))
+        image = JpegImageFile(io.BytesIO(without_metadata(data)))
         pixels = _loaded(image, max_pixels)
     return _upright(pixels, orientation)
 
@@ -132,7 +127,7 @@ def _turbo_jpeg(data: bytes, max_pixels: int, shrink_to: int | None) -> Array | 
     least = OVERSAMPLING * shrink_to if shrink_to else 0
     try:
         height, width, space, _ = simplejpeg.decode_jpeg_header(data, strict=False)
-        _check_size(width, height, max_pixels)
+        _check_size(int(width), int(height), max_pixels)
         if space not in {"RGB", "YCbCr", "Gray"}:
             return None
         # Factors under 2 are slower than a full decode and save little.
@@ -153,11 +148,11 @@ def _decode_other(data: bytes, max_pixels: int) -> Array:
         opener = TgaImageFile
     orientation = 1
     if opener is TiffImageFile:
-        data, orientation = _plain_tiff(data)
+        data, orientation = plain_tiff(data)
     elif opener is PngImageFile:
-        data = _still_png(data)
+        data = still_png(data)
     elif opener is GifImageFile:
-        _check_size(*_gif_size(data), max_pixels)
+        _check_size(*gif_size(data), max_pixels)
     elif opener is Jpeg2KImageFile and b"\xff\xd9" not in data:
         raise EOFError  # else it would decode, with the last blocks missing
     elif opener is AvifImageFile:
@@ -165,7 +160,7 @@ def _decode_other(data: bytes, max_pixels: int) -> Array:
     image = opener(io.BytesIO(data))
     pixels = _loaded(image, max_pixels, depth=data[24] if opener is PngImageFile else 8)
     exif = image.info.get("exif")  # read last: it may follow the pixels
-    return _upright(pixels, _orientation(exif) if isinstance(exif, bytes) else orientation)
+    return _upright(pixels, exif_orientation(exif) if isinstance(exif, bytes) else orientation)
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:
@@ -287,113 +282,3 @@ def _is_cut(data: bytes) -> bool:
     if data.startswith(b"BM"):
         return int.from_bytes(data[2:6], "little") > len(data)
     return data.startswith(b"GIF") and not data.endswith(b";")
-
-
-def _orientation(exif: bytes) -> int:
-    """The orientation in EXIF bytes, 1 where it is absent or damaged. EXIF is a TIFF header without pixels."""
-    tiff = exif.removeprefix(b"Exif\0\0")
-    order = ">" if tiff.startswith(b"MM") else "<"
-    try:
-        (directory,) = struct.unpack_from(f"{order}L", tiff, 4)
-        (count,) = struct.unpack_from(f"{order}H", tiff, directory)
-        for entry in range(directory + 2, directory + 2 + 12 * count, 12):
-            tag, kind = struct.unpack_from(f"{order}HH", tiff, entry)
-            if tag == _TIFF_ORIENTATION:
-                (value,) = struct.unpack_from(order + ("L" if kind == 4 else "H"), tiff, entry + 8)
-                return value if 1 <= value <= 8 else 1
-    except struct.error:
-        pass  # a damaged tag is worth no image
-    return 1
-
-
-def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield (marker, start, end) of each segment before the pixels."""
-    at = 2
-    while at + 4 <= len(data) and data[at] == 0xFF:
-        marker = data[at + 1]
-        if marker == 0xFF:  # a fill byte
-            at += 1
-            continue
-        if marker in {0xD9, 0xDA}:
-            return
-        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-        yield marker, at, end
-        at = end
-
-
-def _jpeg_orientation(data: bytes) -> int:
-    for marker, start, end in _jpeg_segments(data):
-        if marker == 0xE1 and data[start + 4 : start + 10] == b"Exif\0\0":
-            return _orientation(data[start + 10 : end])
-    return 1
-
-
-def _without_metadata(data: bytes) -> bytes:
-    """A JPEG without its EXIF, XMP and multi-picture segments; those that say what the samples mean stay."""
-    pieces, kept = [], 0
-    for marker, start, end in _jpeg_segments(data):
-        if marker in {0xE1, 0xE2}:
-            pieces.append(data[kept:start])
-            kept = end
-    return b"".join([*pieces, data[kept:]])
-
-
-def _still_png(data: bytes) -> bytes:
-    """A PNG without its animation chunks: what remains is the picture that viewers without animation show."""
-    if b"acTL" not in data:
-        return data
-    pieces, kept, at = [], 0, 8
-    while at + 12 <= len(data):
-        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
-        if data[at + 4 : at + 8] in {b"acTL", b"fcTL", b"fdAT"}:
-            pieces.append(data[kept:at])
-            kept = end
-        at = end
-    return b"".join([*pieces, data[kept:]])
-
-
-def _gif_size(data: bytes) -> tuple[int, int]:
-    """Width and height of a GIF's first frame and its screen together, which Pillow makes the canvas."""
-    width, height, flags = struct.unpack_from("<HHB", data, 6)
-    at = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
-    while data[at] == ord("!"):  # an extension: a label, then blocks that start with their length, the last one empty
-        at += 2
-        while data[at]:
-            at += 1 + data[at]
-        at += 1
-    if data[at] != ord(","):
-        return width, height
-    left, top, frame_width, frame_height = struct.unpack_from("<4H", data, at + 1)
-    return max(width, left + frame_width), max(height, top + frame_height)
-
-
-def _plain_tiff(data: bytes) -> tuple[bytes, int]:
-    """Return a TIFF with only the tags its pixels need, checked to lie within the file, and its orientation.
-
-    Pillow warns of odd metadata in TIFF. A tag whose field type is made 0 is skipped in silence, by libtiff too.
-    """
-    order = "<" if data.startswith(b"II") else ">"
-    # BigTIFF (version 43) has wider counts and offsets: (offset of the header's pointer, count, entry bytes, offset).
-    start, count_type, size, wide = (8, "Q", 20, "Q") if 43 in data[2:4] else (4, "H", 12, "L")
-    inline = struct.calcsize(order + wide)
-    (directory,) = struct.unpack_from(order + wide, data, start)
-    (count,) = struct.unpack_from(order + count_type, data, directory)
-    first = directory + struct.calcsize(order + count_type)
-    if first + count * size + inline > len(data):
-        raise EOFError
-    plain, room, orientation = bytearray(data), len(data), 1
-    struct.pack_into(order + wide, plain, first + count * size, 0)  # no further pages
-    for entry in range(first, first + count * size, size):
-        tag, kind, n, place = struct.unpack_from(f"{order}HH{wide}{wide}", data, entry)
-        if tag == _TIFF_ORIENTATION:
-            (orientation,) = struct.unpack_from(f"{order}H", data, entry + size - inline)
-        if tag not in _TIFF_TAGS or kind not in _TIFF_BYTES:
-            struct.pack_into(f"{order}H", plain, entry + 2, 0)
-            continue
-        length = n * _TIFF_BYTES[kind]
-        room -= length if length > inline else 0
-        if (_TIFF_TAGS[tag] and n != 1) or room < 0:
-            raise ValueError(f"TIFF tag {tag} has {n} values")
-        if length > inline and place + length > len(data):
-            raise EOFError
-    return bytes(plain), orientation if 1 <= orientation <= 8 else 1

@@ -58,7 +58,7 @@ def write_images(path: Path, store: Store, scores: Scores) -> None:
 
 
 def _embedded(store: Store, scores: Scores) -> Iterator[pa.Table]:
-    shown = ["key", "uri", "model", "group", "caption", "seed", "width", "height"]
+    shown = ["key", "uri", "model", "group", "caption", "seed", "width", "height", "sha256"]
     table = store.metadata(shown).rename_columns({"caption": "text"})
     valid = pa.array(scores.row_valid)
     status = pc.if_else(valid, "ok", "invalid")
@@ -80,9 +80,11 @@ def _failed(store: Store) -> pa.Table:
     table = table.append_column("status", pa.array(["failed"] * count, pa.string()))
     for name in ("width", "height"):
         table = table.append_column(name, pa.nulls(count, pa.int32()))
+    table = table.append_column("sha256", pa.nulls(count, pa.string()))
     for name in ("group_similarity", "clip_score"):
         table = table.append_column(name, pa.array(np.full(count, np.nan)))
-    order = ["key", "uri", "model", "group", "text", "seed", "width", "height", "status", "reason", "message"]
+    order = ["key", "uri", "model", "group", "text", "seed", "width", "height", "sha256"]
+    order += ["status", "reason", "message"]
     return table.select([*order, "group_similarity", "clip_score"])
 
 

@@ -127,7 +127,8 @@ class _Prepare:
 
     def __init__(self, spec: Preprocess, mode: str, clock: Clock) -> None:
         self._spec, self._clock = spec, clock
-        self._shrink_to = spec.size if mode == "fast" else None
+        self._exact = mode == "exact"
+        self._shrink_to = None if self._exact else spec.size
 
     def __call__(self, item: tuple[Shard, Sample | Failure]) -> tuple[Shard, Pixels | Failure]:
         shard, sample = item
@@ -140,7 +141,7 @@ class _Prepare:
         torch.set_num_threads(1)  # per thread: the pool is the parallelism, nested threads only fight over the cores
         try:
             image = decode(sample.image, shrink_to=self._shrink_to)
-            pixels = preprocess(image, self._spec)
+            pixels = preprocess(image, self._spec, exact=self._exact)
         except InputError as error:
             return _failure(sample, error)
         digest = hashlib.sha256(sample.image).hexdigest()

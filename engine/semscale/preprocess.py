@@ -94,7 +94,7 @@ def _padded(image: Array, crop: int) -> Array:
 
 
 def _resize_exactly(pixels: Array, shape: tuple[int, int], filter_name: str) -> Array:
-    return np.asarray(Image.fromarray(pixels).resize(shape[::-1], FILTERS[filter_name]))
+    return np.asarray(Image.fromarray(pixels).resize((shape[1], shape[0]), FILTERS[filter_name]))
 
 
 def _resize_fast(pixels: Array, shape: tuple[int, int], filter_name: str) -> Array:

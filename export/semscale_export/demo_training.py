@@ -39,7 +39,7 @@ class Recipe:
     """What decides the weights, beside the code."""
 
     scenes: int = 120_000  # rendered once, seen again every epoch
-    steps: int = 1_500
+    steps: int = 1_600
     batch: int = 64  # B
     negatives: int = 2  # K, wrong captions an image
     warmup: int = 100  # steps
@@ -184,6 +184,7 @@ def save(trainer: Trainer, folder: Path) -> None:
     config = {**trainer.model.config.to_diff_dict(), "architectures": ["CLIPModel"], "semscale_note": NOTE}
     config["torch_dtype"] = "float16"
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    trainer.tokenizer.backend_tokenizer.no_padding()  # training set it, and tokenizer.json would carry it on
     trainer.tokenizer.save_pretrained(folder)
     CLIPImageProcessor(
         size={"shortest_edge": SIDE},

@@ -11,7 +11,7 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as state  # pyright: ignore[reportAttributeAccessIssue]
 
 from semscale.encoders import load_spec
-from semscale.encoders.checks import check_finite, check_inputs
+from semscale.encoders.checks import check_inputs
 from semscale.errors import ModelError, UsageError
 from semscale.model import Array
 
@@ -52,7 +52,8 @@ class OrtEncoder:
     def encode(self, inputs: Array) -> Array:
         """(B, *spec.input_shape) of spec.input_dtype -> (B, D) float32.
 
-        Raises UsageError for another shape or type, or after `close`; ModelError when an embedding is not finite.
+        Raises UsageError for another shape or type, or after `close`. An embedding that is not finite is returned as
+        it is: whoever scores it counts it as invalid.
         """
         if self._session is None:
             raise UsageError(f"the {self.spec.kind} tower of {self.spec.name} is closed; open it again")
@@ -61,7 +62,6 @@ class OrtEncoder:
             return np.empty((0, self.spec.dim), np.float32)
         outputs = self._session.run(None, {self._input: np.ascontiguousarray(inputs)})
         embeddings = cast(Array, outputs[0])
-        check_finite(embeddings, self.spec)
         return embeddings
 
     def close(self) -> None:

@@ -18,7 +18,7 @@ from semscale.model import Array
 from semscale.report.format import is_defined
 from semscale.report.groups import Group
 
-MEMBER_COLUMNS = ("key", "uri", "width", "height", "group_similarity")
+MEMBER_COLUMNS = ("key", "uri", "sha256", "group_similarity")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,7 @@ class Member:
 
     key: str
     uri: str
-    width: int | None  # pixels, when it was scored
-    height: int | None
+    sha256: str | None  # of the file, when it was scored
     group_similarity: float | None
 
 

@@ -1,9 +1,8 @@
 """Intervals for means over groups whose members are not independent: two levels, groups and then images.
 
 The groups (prompts) are a sample, and the images (seeds) in each are a sample. The observed spread of the groups'
-values already holds both errors, so a Student-t interval over groups covers both. Measured in simulation (bench/LOG.md):
-it holds the truth 90 to 96 % of the time at a nominal 95 %, from 5 groups up; resampling groups and then images gives
-83 to 99 %, and treating pairs as independent under 50 %.
+values already holds both errors, so a Student-t interval over groups covers both. In simulation (bench/LOG.md) it held
+the truth 90 to 96 % of the time at a nominal 95 %, from 5 groups up; resampling groups, then images gives 83 to 99 %.
 """
 
 from __future__ import annotations
