@@ -46,10 +46,11 @@ def scores(images: int, repeats: int, save: Path | None) -> None:
 @click.option("--save", type=click.Path(path_type=Path, dir_okay=False), help="Write the JSON line here too.")
 def folder(source: Path, checkpoint: Path | None, repeats: int, save: Path | None) -> None:
     """A folder of images to stored embeddings: images a second."""
-    from semscale_bench.folder import contestants, random_checkpoint
+    from semscale_bench.folder import contestants
+    from semscale_bench.random_clip import VIT_B_32, write_clip
 
     with tempfile.TemporaryDirectory() as work:
-        chosen = checkpoint or random_checkpoint(Path(work) / "random-vit-b-32")
+        chosen = checkpoint or write_clip(Path(work) / "random-vit-b-32", VIT_B_32)
         found = measure(contestants(source, chosen, Path(work)), repeats=repeats)
     name = "random ViT-B/32" if checkpoint is None else str(checkpoint)
     _report(

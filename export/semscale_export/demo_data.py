@@ -16,15 +16,19 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from semscale.producers.scenes import ATTRIBUTES, VOCABULARY, draw, hard_negative, parse, sample_prompt
+from semscale.producers.scenes import ATTRIBUTES, VOCABULARY, arrangement, draw, hard_negative, parse, sample_prompt
 
 SIDE = 64  # pixels a side of what the encoder sees
+PATCHES_A_SIDE = 8  # of 8 pixels each
 DRAWN_SIZES = (64, 96, 128, 256)  # pixels a side of the drawings, which preprocessing brings to SIDE
 _HELD_OUT_OF_256 = 13  # about 5 % of all captions
 _CHUNK = 400  # scenes a process renders at a time
 _TRIES = 8  # at finding a negative that is not held out
-# Counting and position are the hardest to learn, so they are asked for more often.
-NEGATIVE_WEIGHTS = {kind: {"count": 2.0, "relation": 2.0, "size": 1.5}.get(kind, 1.0) for kind in ATTRIBUTES}
+# These are the hardest to learn, so they are asked for more often.
+NEGATIVE_WEIGHTS = {
+    kind: {"count": 2.0, "relation": 3.0, "size": 2.0, "object": 1.5, "texture": 1.5}.get(kind, 1.0)
+    for kind in ATTRIBUTES
+}
 # CLIPScore puts "A photo depicts" before a caption; the encoder must not lose its way over such words.
 PREFIXES = ("a photo depicts ", "a picture of ", "a drawing of ", "a photo of ", "an image of ")
 _PREFIX_CHANCE = 0.15
@@ -71,6 +75,22 @@ def labels(prompt: str) -> list[int]:
         unstated = parts[side] is not None and answer is None and kind in ("colour", "size")
         found.append(IGNORED if unstated else answers((side, kind)).index(answer))
     return found
+
+
+def patch_labels(prompt: str, index: int) -> npt.NDArray[np.int64]:
+    """Return what each patch of training scene `index` shows, (64, 2): label of the object (0: none) and its texture.
+
+    Patches go row by row. Texture is IGNORED where there is no object.
+    """
+    found = np.zeros((PATCHES_A_SIDE, PATCHES_A_SIDE, 2), np.int64)
+    found[..., 1] = IGNORED
+    middles = (np.arange(PATCHES_A_SIDE) + 0.5) / PATCHES_A_SIDE
+    for thing, spots in arrangement(prompt, index):
+        label = [answers(("second", "object")).index(thing.object), answers(("first", "texture")).index(thing.texture)]
+        for spot in spots:
+            inside = np.hypot(middles[:, None] - spot.y, middles[None] - spot.x) < max(spot.radius, 0.09)
+            found[inside] = label
+    return found.reshape(-1, 2)
 
 
 def preprocess(image: Image.Image) -> Pixels:
@@ -135,6 +155,7 @@ class TrainingBatch:
     captions: list[str]  # B
     negatives: list[str]  # B * K, the K of scene 0 first
     labels: npt.NDArray[np.int64]  # (B, len(QUESTIONS))
+    patches: npt.NDArray[np.int64]  # (B, 64, 2), see patch_labels
 
 
 def batches(scenes: SceneSet, size: int, negatives: int, *, seed: int) -> Iterator[TrainingBatch]:
@@ -155,7 +176,9 @@ def _batch(scenes: SceneSet, rows: npt.NDArray[np.int64], negatives: int, rng: r
         prefix = rng.choice(PREFIXES) if rng.random() < _PREFIX_CHANCE else ""
         captions.append(prefix + prompt)
         wrong += [prefix + negative for negative in training_negatives(prompt, negatives, rng)]
-    return TrainingBatch(scenes.pixels[rows], captions, wrong, np.array([labels(scenes.prompts[row]) for row in rows]))
+    asked = np.array([labels(scenes.prompts[row]) for row in rows])
+    shown = np.stack([patch_labels(scenes.prompts[row], row) for row in rows])
+    return TrainingBatch(scenes.pixels[rows], captions, wrong, asked, shown)
 
 
 def training_negatives(prompt: str, count: int, rng: random.Random) -> list[str]:

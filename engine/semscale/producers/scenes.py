@@ -21,17 +21,18 @@ from semscale.producers.captions import (
     ATTRIBUTES,
     VOCABULARY,
     Scene,
+    Thing,
     caption,
     change,
     hard_negative,
     parse,
     sample_prompt,
 )
-from semscale.producers.layout import places
+from semscale.producers.layout import Place, places
 from semscale.producers.objects import choose, stamp
 from semscale.producers.styles import STYLES
 
-__all__ = ["ATTRIBUTES", "VOCABULARY", "draw", "generate", "hard_negative", "parse", "sample_prompt"]
+__all__ = ["ATTRIBUTES", "VOCABULARY", "arrangement", "draw", "generate", "hard_negative", "parse", "sample_prompt"]
 
 _OVERSAMPLING = 2  # the canvas is drawn at twice its size and averaged down, which smooths edges
 _SMALLEST = 32  # pixels; below it nothing can be told apart
@@ -48,15 +49,27 @@ def draw(prompt: str, seed: int, *, size: int = 256) -> Image.Image:
     return _draw_scene(parse(prompt), seed, size)
 
 
+def arrangement(prompt: str, seed: int) -> list[tuple[Thing, list[Place]]]:
+    """Return where `draw(prompt, seed)` puts the copies of each thing, back to front, as fractions of its side."""
+    scene = parse(prompt)
+    _, rng = _backdrop(scene, seed, _SMALLEST)
+    return places(scene, rng)
+
+
 def _draw_scene(scene: Scene, seed: int, size: int) -> Image.Image:
-    rng = random.Random(f"{caption(scene)}|{seed}")
-    style = STYLES[scene.style]
-    canvas = style.before(paint(scene.background, size * _OVERSAMPLING, rng), rng)
+    canvas, rng = _backdrop(scene, seed, size)
     for thing, spots in places(scene, rng):
-        look = choose(thing, style, rng)
+        look = choose(thing, STYLES[scene.style], rng)
         for spot in spots:
             stamp(canvas, spot, look, rng)
-    return style.after(canvas, rng).reduce(_OVERSAMPLING)
+    return STYLES[scene.style].after(canvas, rng).reduce(_OVERSAMPLING)
+
+
+def _backdrop(scene: Scene, seed: int, size: int) -> tuple[Image.Image, random.Random]:
+    # What is drawn from the stream must not depend on `size`: the same seed shows the same scene at every size.
+    rng = random.Random(f"{caption(scene)}|{seed}")
+    canvas = paint(scene.background, size * _OVERSAMPLING, rng)
+    return STYLES[scene.style].before(canvas, rng), rng
 
 
 def generate(
