@@ -8,6 +8,14 @@ from pathlib import Path
 import pytest
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    """Keep exports made by tests out of the user's cache, and let them share one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SEMSCALE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory) -> Path:
     """A random CLIP checkpoint of 64 x 64 pixels and 24 tokens that says `semscale_note`."""

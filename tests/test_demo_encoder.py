@@ -140,6 +140,16 @@ def test_labels_answer_the_questions():
     assert answers["scene", "style"] is None
 
 
+def test_patch_labels_show_what_is_where():
+    found = demo_data.patch_labels("a large striped star left of a large cup", 3).reshape(8, 8, 2)
+    objects = demo_data.answers(("second", "object"))
+    left, right = ({objects[label] for label in found[:, half, 0].ravel()} for half in (slice(0, 3), slice(5, 8)))
+    assert (left, right) == ({None, "star"}, {None, "cup"})
+    empty = found[..., 0] == 0
+    np.testing.assert_array_equal(found[..., 1] == demo_data.IGNORED, empty)
+    assert 8 < empty.sum() < 50
+
+
 def test_preprocessing_is_what_the_checkpoint_says():
     # A wide image too, so that the crop counts; the processor rounds to uint8 between its steps as we do.
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 130, 3), np.uint8))

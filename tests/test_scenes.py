@@ -10,7 +10,16 @@ from scipy import ndimage
 
 from semscale.errors import UsageError
 from semscale.producers import captions
-from semscale.producers.scenes import ATTRIBUTES, VOCABULARY, draw, generate, hard_negative, parse, sample_prompt
+from semscale.producers.scenes import (
+    ATTRIBUTES,
+    VOCABULARY,
+    arrangement,
+    draw,
+    generate,
+    hard_negative,
+    parse,
+    sample_prompt,
+)
 
 SEEDS = range(6)
 
@@ -96,6 +105,18 @@ def test_relation_puts_the_first_object_on_its_side(relation):
         apart = {"left of": other_x - x, "right of": x - other_x, "above": other_y - y, "below": y - other_y}
         assert apart[relation] > 128 / 4
         assert max(apart, key=apart.get) == relation
+
+
+@pytest.mark.parametrize("size", [64, 128])
+@pytest.mark.parametrize("suffix", ["", " on a city street", ", at night", ", neon style"])
+def test_arrangement_is_where_the_objects_are_drawn(size, suffix):
+    prompt = f"a red square above a white cup{suffix}"
+    for seed in SEEDS:
+        (place,) = next(found for thing, found in arrangement(prompt, seed) if thing.object == "square")
+        # Only the square's own surroundings: neon lines and roofs may be red too.
+        x, y, reach = (round(value * size) for value in (place.x, place.y, place.radius))
+        near = red(pixels(prompt, seed, size))[y - reach : y + reach, x - reach : x + reach]
+        np.testing.assert_allclose(centre(near), (reach, reach), atol=2 + size / 64)
 
 
 def test_inside_is_enclosed_and_around_encloses():

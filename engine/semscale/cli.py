@@ -107,9 +107,7 @@ def score(
         _emit(as_json, found.as_dict())
         return
     with console.progress() as tell:
-        finished = run.score(
-            source, out=out, on_progress=tell, command=shlex.join(["semscale", *sys.argv[1:]]), **chosen
-        )
+        finished = run.score(source, out=out, on_progress=tell, command=_command(), **chosen)
     console.scores(finished)
     _emit(as_json, finished.summary)
     _exit_on_errors(finished.summary, max_error_rate)
@@ -183,12 +181,13 @@ def demo(out: Path, as_json: bool, quiet: bool) -> None:
     Two made-up models draw the same prompts; one keeps to its prompt, the other strays. Nothing is downloaded.
     """
     from semscale.console import Console
-    from semscale.demo import run_demo
+    from semscale.demo import run_demo, verdict
 
     console = Console(quiet=quiet)
     with console.progress() as tell:
-        finished = run_demo(out, on_progress=tell)
+        finished = run_demo(out, on_progress=tell, command=_command())
     console.scores(finished)
+    console.say(verdict(finished))
     _emit(as_json, finished.summary)
 
 
@@ -221,6 +220,10 @@ def _chosen(options: dict[str, Any]) -> dict[str, Any]:
     names = ("batch_size", "workers", "shard_size", "limit")
     settings = {name: options.pop(name) for name in names}
     return {**options, "settings": Settings(**{name: value for name, value in settings.items() if value is not None})}
+
+
+def _command() -> str:
+    return shlex.join(["semscale", *sys.argv[1:]])
 
 
 def _emit(as_json: bool, line: dict[str, Any]) -> None:

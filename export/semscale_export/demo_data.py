@@ -25,10 +25,8 @@ _HELD_OUT_OF_256 = 13  # about 5 % of all captions
 _CHUNK = 400  # scenes a process renders at a time
 _TRIES = 8  # at finding a negative that is not held out
 # These are the hardest to learn, so they are asked for more often.
-NEGATIVE_WEIGHTS = {
-    kind: {"count": 2.0, "relation": 3.0, "size": 2.0, "object": 1.5, "texture": 1.5}.get(kind, 1.0)
-    for kind in ATTRIBUTES
-}
+HARD_KINDS = {"relation": 3.0, "count": 2.0, "size": 2.0, "object": 1.5, "texture": 1.5}
+NEGATIVE_WEIGHTS = {kind: HARD_KINDS.get(kind, 1.0) for kind in ATTRIBUTES}
 # CLIPScore puts "A photo depicts" before a caption; the encoder must not lose its way over such words.
 PREFIXES = ("a photo depicts ", "a picture of ", "a drawing of ", "a photo of ", "an image of ")
 _PREFIX_CHANCE = 0.15

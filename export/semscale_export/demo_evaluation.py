@@ -84,7 +84,8 @@ class DemoEncoder:
         """Texts -> (N, D) embeddings of unit length."""
         parts = []
         for start in range(0, len(texts), _BATCH):
-            inputs: Any = self.tokenizer(list(texts[start : start + _BATCH]), padding=True, return_tensors="pt")
+            batch = list(texts[start : start + _BATCH])
+            inputs: Any = self.tokenizer(batch, padding=True, truncation=True, return_tensors="pt")
             parts.append(functional.normalize(self.model.get_text_features(**inputs), dim=-1))
         return torch.cat(parts).numpy()
 

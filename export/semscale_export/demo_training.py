@@ -167,7 +167,7 @@ class Trainer:
     def step(self, batch: TrainingBatch) -> float:
         """Update the weights on one batch and return its loss."""
         pixels = augment(torch.from_numpy(batch.pixels), self.generator)
-        tokens = self.tokenizer([*batch.captions, *batch.negatives], padding=True, return_tensors="pt")
+        tokens = self.tokenizer([*batch.captions, *batch.negatives], padding=True, truncation=True, return_tensors="pt")
         seen = self.model.vision_model(pixel_values=pixels)
         images = functional.normalize(self.model.visual_projection(seen.pooler_output), dim=-1)
         texts = functional.normalize(self.model.get_text_features(**tokens), dim=-1)
@@ -202,7 +202,8 @@ def save(trainer: Trainer, folder: Path) -> None:
     config = {**trainer.model.config.to_diff_dict(), "architectures": ["CLIPModel"], "semscale_note": NOTE}
     config["torch_dtype"] = "float16"
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    trainer.tokenizer.backend_tokenizer.no_padding()  # training set it, and tokenizer.json would carry it on
+    trainer.tokenizer.backend_tokenizer.no_padding()  # training set both, and tokenizer.json would carry them on
+    trainer.tokenizer.backend_tokenizer.no_truncation()
     trainer.tokenizer.save_pretrained(folder)
     CLIPImageProcessor(
         size={"shortest_edge": SIDE},

@@ -34,3 +34,13 @@ def run_demo(out: Path, *, on_progress: Callable[[Progress], None] = lambda _: N
     for model, fidelity in MODELS.items():
         generate(PROMPTS, SEEDS, images, model=model, fidelity=fidelity)
     return score(images, out=out, model="demo", on_progress=on_progress, command=command)
+
+
+def verdict(run: Run) -> str:
+    """One sentence on which of the two models did better, by each score."""
+    parts = []
+    for name, entry in run.summary["scores"].items():
+        ranked = sorted(entry["by_model"].items(), key=lambda item: -item[1]["value"])
+        (best, high), (other, low) = ((model, part["value"]) for model, part in ranked)
+        parts.append(f"{name}: {best} {high:.1f} beats {other} {low:.1f}")
+    return "; ".join(parts)
