@@ -16,7 +16,13 @@ PURPOSES = {
     "export": ("optimum-onnx", "transformers", "onnx"),
     "generate": ("diffusers", "accelerate"),
 }
-MODULES = {"onnxruntime-gpu": "onnxruntime", "faiss-cpu": "faiss", "faiss-gpu": "faiss", "optimum-onnx": "optimum"}
+MODULES = {  # packages whose module has another name
+    "pillow": "PIL",
+    "onnxruntime-gpu": "onnxruntime",
+    "faiss-cpu": "faiss",
+    "faiss-gpu": "faiss",
+    "optimum-onnx": "optimum",
+}
 RIVALS = (("onnxruntime", "onnxruntime-gpu"), ("faiss-cpu", "faiss-gpu"))  # each pair installs the same files
 
 
@@ -32,7 +38,7 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Look at everything once."""
-    return [*_core(), _driver(), *_extras(), *_rivals(), *_torchvision(), *_programs()]
+    return [*_core(), _driver(), *_extras(), *_rivals(), *_torchvision(), *_disk()]
 
 
 def _core() -> Iterator[Finding]:
@@ -63,13 +69,22 @@ def _package(package: str, mend: str) -> Finding:
     version = _version(package)
     if version is None:
         return Finding("missing", package, "not installed", mend)
-    try:
-        importlib.import_module(_module(package))
-    except Exception as error:  # whatever a broken native package raises is what we are here to report
-        return Finding(
-            "broken", package, f"{version} does not import: {error!r}", f"pip install --force-reinstall {package}"
-        )
+    fault = _import_fault(package)
+    if fault:
+        mend = f"pip install --force-reinstall {package}"
+        return Finding("broken", package, f"{version} does not import: {fault}", mend)
     return Finding("ok", package, version)
+
+
+def _import_fault(package: str) -> str:
+    logging.disable(logging.WARNING)  # some libraries log opinions about their neighbours
+    try:
+        importlib.import_module(MODULES.get(package, package))
+    except Exception as error:  # whatever a broken native package raises is what we are here to report
+        return repr(error)
+    finally:
+        logging.disable(logging.NOTSET)
+    return ""
 
 
 def _rivals() -> Iterator[Finding]:
@@ -84,23 +99,16 @@ def _rivals() -> Iterator[Finding]:
 
 
 def _torchvision() -> Iterator[Finding]:
-    if _version("torchvision") is None:
-        return
-    try:
-        importlib.import_module("torchvision")
-    except Exception as error:  # a build for another torch raises RuntimeError, OSError or ImportError
-        detail = f"does not match torch ({error!r}); transformers and diffusers fail to import beside it"
+    fault = _import_fault("torchvision") if _version("torchvision") else ""
+    if fault:
+        detail = f"does not match torch ({fault}); transformers and diffusers fail to import beside it"
         yield Finding("broken", "torchvision", detail, "pip uninstall -y torchvision")
 
 
-def _programs() -> Iterator[Finding]:
+def _disk() -> Iterator[Finding]:
     free = shutil.disk_usage(".").free
     status: Literal["ok", "missing"] = "ok" if free > 2e9 else "missing"
     yield Finding(status, "disk", f"{free / 1e9:.0f} GB free here", "" if status == "ok" else "free some space")
-
-
-def _module(package: str) -> str:
-    return MODULES.get(package, {"pillow": "PIL"}.get(package, package))
 
 
 def _version(package: str) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import html
 import importlib
+import importlib.util
 import re
 import time
 from collections.abc import Callable
@@ -129,11 +130,9 @@ def exported_folder(model: str) -> Path:
 
 def export_package() -> Any:
     """The part of semscale that exports checkpoints, or an error that says how to get what it needs."""
-    try:
-        for needed in ("optimum", "transformers", "onnx"):
-            importlib.import_module(needed)
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError("exporting a checkpoint", error.name or "optimum", "export") from error
+    for needed in ("optimum", "transformers", "onnx"):
+        if importlib.util.find_spec(needed) is None:
+            raise MissingDependencyError("exporting a checkpoint", needed, "export")
     return importlib.import_module("semscale_export.cache")
 
 

@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+from images import png, write_tree
+
+import semscale
+from semscale.errors import UsageError
+
+
+@pytest.fixture(scope="module")
+def model(tiny_export):
+    return str(tiny_export)
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, (40 + 9 * i, 50, 3), np.uint8) for i in range(3)]
+
+
+def test_uint8_and_unit_floats_of_the_same_pixels_give_the_same_embeddings(model, pictures):
+    expected = semscale.encode_images(pictures, model=model)
+    np.testing.assert_allclose(np.linalg.norm(expected, axis=1), 1, atol=1e-6)
+    for dtype in (np.float32, np.float64):
+        floats = [picture.astype(dtype) / 255 for picture in pictures]
+        np.testing.assert_array_equal(semscale.encode_images(floats, model=model), expected)
+
+
+@pytest.mark.parametrize(
+    "spoil", [lambda p: p * 255.0, lambda p: p - 0.5, lambda p: np.moveaxis(p, -1, 0), lambda p: p[None]]
+)
+def test_what_might_be_rescaled_twice_is_refused_by_number(model, pictures, spoil):
+    floats = [picture / 255 for picture in pictures]
+    with pytest.raises(UsageError, match="image 2: "):
+        semscale.encode_images([floats[0], floats[1], spoil(floats[2])], model=model)
+
+
+def test_arrays_and_files_give_the_same_embeddings(model, tmp_path):
+    from semscale.decode import decode
+
+    write_tree(tmp_path / "images", ["g/0.png", "g/1.png"])
+    store = semscale.embed(tmp_path / "images", tmp_path / "store", model=model)
+    decoded = [decode(png(seed)) for seed in range(2)]
+    np.testing.assert_allclose(store.images.take(np.arange(2)), semscale.encode_images(decoded, model=model), atol=1e-6)
+
+
+def test_texts_with_metrics_on_plain_arrays(model, pictures):
+    images = semscale.encode_images(pictures, model=model)
+    texts, truncated = semscale.encode_texts(["a cat", "a cat", "a dog " * 50], model=model)
+    assert truncated.tolist() == [False, False, True]
+    np.testing.assert_array_equal(texts[0], texts[1])
+    scores = semscale.metrics.clip_scores(images, texts, semscale.metrics.preset("raw"))
+    np.testing.assert_allclose(scores, (images * texts).sum(axis=1), atol=1e-6)
+    assert 0 <= semscale.metrics.scs(images) <= 100
+    assert semscale.encode_images([], model=model).shape == (0, images.shape[1])
+
+
+def test_the_package_lists_what_it_offers():
+    for name in semscale.__all__:
+        assert getattr(semscale, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'scores'"):
+        semscale.scores  # noqa: B018
