@@ -149,3 +149,16 @@ def test_every_option_the_readme_shows_exists():
     known = {opt for _, command in commands() for parameter in command.params for opt in parameter.opts}
     shown = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", (ROOT / "README.md").read_text()))
     assert shown - known - {"--help", "--no-deps"} == set()
+
+
+def test_export_writes_towers_and_shows_the_parity_table(tmp_path):
+    done = call("export", "demo", "-o", tmp_path / "demo", "--json")
+    assert done.exit_code == 0, done.output
+    line = json.loads(done.stdout.splitlines()[-1])
+    assert {row["tower"] for row in line["parity"]} == {"image", "text"}
+    assert all(row["passed"] and 1 - row["min_cosine"] <= row["tolerance"] for row in line["parity"])
+    assert "cosine distance" in done.stdout
+    assert (tmp_path / "demo" / "image" / "model.onnx").exists()
+    again = call("export", "demo", "-o", tmp_path / "demo")
+    assert again.exit_code == 2
+    assert "already exists" in again.output

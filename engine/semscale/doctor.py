@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import logging
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass

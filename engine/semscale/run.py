@@ -125,7 +125,10 @@ def default_out(source: str | Path) -> Path:
 def exported_folder(model: str) -> Path:
     """An exported folder for what `--model` says; exports a checkpoint first where that is needed."""
     found = find_exported(Path(model)) if model != "demo" else None
-    return found if found is not None else export_package().ensure_exported(model)
+    if found is not None:
+        return found
+    export_package()
+    return importlib.import_module("semscale_export.cache").ensure_exported(model)
 
 
 def export_package() -> Any:
@@ -133,7 +136,7 @@ def export_package() -> Any:
     for needed in ("optimum", "transformers", "onnx"):
         if importlib.util.find_spec(needed) is None:
             raise MissingDependencyError("exporting a checkpoint", needed, "export")
-    return importlib.import_module("semscale_export.cache")
+    return importlib.import_module("semscale_export")
 
 
 def _embed(

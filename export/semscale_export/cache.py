@@ -6,14 +6,12 @@ import hashlib
 import os
 from pathlib import Path
 
-import semscale.encoders
 from semscale.encoders import find_exported
-from semscale.errors import ModelError, UsageError
+from semscale.errors import UsageError
 from semscale_export import export_checkpoint
-from semscale_export.checkpoint import Checkpoint, file_sha256, find_checkpoint
+from semscale_export.checkpoint import DEMO, Checkpoint, file_sha256, find_checkpoint
 
 RECIPE = 1  # raise it when the same checkpoint would export to another graph or specification
-DEMO = "demo"
 
 
 def ensure_exported(model: str) -> Path:
@@ -26,7 +24,7 @@ def ensure_exported(model: str) -> Path:
     exported = find_exported(Path(model)) if model != DEMO else None
     if exported is not None:
         return exported
-    checkpoint = _demo() if model == DEMO else find_checkpoint(model)
+    checkpoint = find_checkpoint(model)
     kept = cache_folder() / "models" / cache_key(checkpoint)
     if find_exported(kept) is None:
         _export(checkpoint, kept)
@@ -45,14 +43,6 @@ def cache_key(checkpoint: Checkpoint) -> str:
     """Return the SHA-256 over everything an export depends on: the checkpoint's files and our recipe."""
     lines = [f"recipe {RECIPE}", *(f"{path.name} {file_sha256(path)}" for path in checkpoint.files())]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def _demo() -> Checkpoint:
-    folder = Path(semscale.encoders.__file__).parents[1] / "demo" / "checkpoint"
-    if not folder.is_dir():
-        raise ModelError(f"this installation of semscale has no demo encoder ({folder} is missing); install it again")
-    found = find_checkpoint(str(folder))
-    return Checkpoint(DEMO, found.folder, found.config)
 
 
 def _export(checkpoint: Checkpoint, kept: Path) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import semscale.encoders
 from semscale.errors import MissingDependencyError, ModelError
 
 PROBE_SECONDS = 10.0  # how long the hub may take to answer at all
@@ -23,6 +24,9 @@ OTHER_FILES = (
     "vocab.json",
     "merges.txt",
 )
+
+
+DEMO = "demo"  # the encoder that comes with semscale
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +72,25 @@ class Checkpoint:
 
 
 def find_checkpoint(model: str, *, revision: str | None = None) -> Checkpoint:
-    """Return the checkpoint that `model` names: a folder if there is one of that name, else a hub id.
+    """Return the checkpoint that `model` names: "demo", a folder if there is one of that name, else a hub id.
 
     `revision` is a branch, tag or commit on the hub; it may also be part of the name, as in owner/name@revision.
     What was downloaded before is found without network. Raises ModelError when there is no such checkpoint.
     """
+    if model == DEMO:
+        return _demo()
     local = Path(model)
     if local.is_dir():
         return _checkpoint(local.resolve().name, local)
     hub_id, _, pinned = model.partition("@")
     return _checkpoint(model, _from_hub(hub_id, revision or pinned or None))
+
+
+def _demo() -> Checkpoint:
+    folder = Path(semscale.encoders.__file__).parents[1] / "demo" / "checkpoint"
+    if not folder.is_dir():
+        raise ModelError(f"this installation of semscale has no demo encoder ({folder} is missing); install it again")
+    return _checkpoint(DEMO, folder)
 
 
 def file_sha256(path: Path) -> str:

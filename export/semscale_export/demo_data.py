@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from semscale.producers.captions import OBJECTS, caption
 from semscale.producers.scenes import ATTRIBUTES, VOCABULARY, arrangement, draw, hard_negative, parse, sample_prompt
 
 SIDE = 64  # pixels a side of what the encoder sees
@@ -23,6 +24,7 @@ PATCHES_A_SIDE = 8  # of 8 pixels each
 DRAWN_SIZES = (64, 96, 128, 256)  # pixels a side of the drawings, which preprocessing brings to SIDE
 _HELD_OUT_OF_256 = 13  # about 5 % of all captions
 _CHUNK = 400  # scenes a process renders at a time
+_SIMPLE_EVERY = 3  # each third scene is a simple one
 _TRIES = 8  # at finding a negative that is not held out
 # These are the hardest to learn, so they are asked for more often.
 HARD_KINDS = {"relation": 3.0, "count": 2.0, "size": 2.0, "object": 1.5, "texture": 1.5}
@@ -100,10 +102,19 @@ def preprocess(image: Image.Image) -> Pixels:
     return np.asarray(resized.crop((left, top, left + SIDE, top + SIDE)))
 
 
+def _simple_prompt(rng: random.Random) -> str:
+    # One large thing before a plain wall: what shapes are is learned here first, and then found in crowded scenes.
+    while True:
+        words = (rng.choice(["", "medium ", "large "]), rng.choice(VOCABULARY["colour"]), rng.choice(OBJECTS))
+        prompt = caption(parse("a {}{} {}".format(*words)))
+        if not is_held_out(prompt):
+            return prompt
+
+
 def rendered(index: int, seed: int) -> tuple[str, Pixels]:
     """Return training caption `index` of `seed` and its scene, (64, 64, 3), drawn at a random size, at times JPEG'd."""
     rng = random.Random(f"train|{seed}|{index}")
-    prompt = sample_split_prompt(rng, held_out=False)
+    prompt = _simple_prompt(rng) if index % _SIMPLE_EVERY == 0 else sample_split_prompt(rng, held_out=False)
     image = draw(prompt, index, size=rng.choice(DRAWN_SIZES))
     if rng.random() < 0.3:
         file = io.BytesIO()

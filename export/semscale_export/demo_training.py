@@ -38,8 +38,8 @@ _SHIFT = 3  # pixels by which a batch of training images is moved at most
 class Recipe:
     """What decides the weights, beside the code."""
 
-    scenes: int = 120_000  # rendered once, seen again every epoch
-    steps: int = 1_250
+    scenes: int = 48_000  # rendered once, seen again every epoch
+    steps: int = 1_150
     batch: int = 64  # B
     negatives: int = 2  # K, wrong captions an image
     warmup: int = 100  # steps
