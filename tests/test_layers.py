@@ -28,7 +28,7 @@ ALLOWED = {  # room -> the other rooms of the engine it may import
     "stats": LEAVES,
     "metrics": LEAVES | {"stats"},
     "producers": LEAVES,
-    "scoring": LEAVES | {"metrics", "stats", "store"},
+    "scoring": LEAVES | {"metrics", "prefetch", "stats", "store"},
     "summary": LEAVES | {"metrics", "stats", "scoring"},
     "outputs": LEAVES | {"files", "metrics", "scoring", "store"},
     "report": LEAVES | {"decode", "files"},

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -13,10 +15,12 @@ from semscale.metrics.alignment import Preset, clip_scores
 from semscale.metrics.consistency import Between, Pairs, corrected, pairs
 from semscale.metrics.vectors import unit_rows
 from semscale.model import Array
+from semscale.prefetch import ordered_map
 from semscale.stats.intervals import leave_one_out_error, student_interval
 from semscale.store import Store
 
-CHUNK = 1 << 20  # values of float64 embeddings held at a time: 8 MiB, which stays in the cache
+CORES = os.cpu_count() or 1
+CHUNK = 1 << 20  # values of float64 embeddings a core holds at a time: 8 MiB, which stays in its cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +62,13 @@ class Scores:
 def score_store(store: Store, convention: Preset) -> Scores:
     """Compute every score of a store. `convention` is the CLIP score's."""
     groups = group_rows(store)
-    table = _Table(groups, store.spec.image.dim)
+    dim = store.spec.image.dim
     text_rows = store.text_rows() if store.spec.text is not None else np.full(len(store.images), -1)
-    clip = np.full(len(store.images), np.nan)
-    for members, rows in _chunks(groups, store.spec.image.dim):
-        vectors = store.images.take(rows.ravel())
-        units, valid = unit_rows(vectors)
-        table.add(members, rows, units.reshape(*rows.shape, -1), valid.reshape(rows.shape))
-        texts = text_rows[rows.ravel()]
-        with_text = texts >= 0
-        clip[rows.ravel()[with_text]] = clip_scores(vectors[with_text], store.texts.take(texts[with_text]), convention)
-    return table.finish(clip if bool((text_rows >= 0).any()) else None)
+    table = _Table(groups, dim)
+    score = partial(_score_chunk, store, text_rows, convention)
+    for part in ordered_map(score, _chunks(groups, dim), workers=CORES, depth=2 * CORES):
+        table.add(part)
+    return table.finish(has_texts=bool((text_rows >= 0).any()))
 
 
 def group_rows(store: Store) -> Groups:
@@ -117,8 +117,55 @@ def sums_by_group(scores: Scores, items: Array) -> tuple[Array, Array]:
     return totals, np.bincount(group, minlength=size).astype(np.float64)
 
 
+@dataclass(frozen=True, slots=True)
+class _Same:
+    """Groups of one size, without their invalid images."""
+
+    members: Array  # (g,) group numbers
+    rows: Array  # (g, n) rows of the store
+    pairs: Pairs
+    means: Array  # (g, D) mean unit vector
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What one chunk of groups gave."""
+
+    rows: Array  # (k,) rows of the store
+    valid: Array  # (k,) bool
+    clip: Array  # (k,) NaN where there is no text
+    groups: list[_Same]
+
+
+def _score_chunk(store: Store, text_rows: Array, convention: Preset, chunk: tuple[Array, Array]) -> _Part:
+    members, rows = chunk
+    flat = rows.ravel()
+    vectors = store.images.take(flat)
+    clip = np.full(len(flat), np.nan)
+    with_text = text_rows[flat] >= 0
+    if with_text.any():
+        texts = store.texts.take(text_rows[flat[with_text]])
+        clip[with_text] = clip_scores(vectors[with_text], texts, convention)
+    units, valid = unit_rows(vectors)
+    found = list(_by_size(members, rows, units.reshape(*rows.shape, -1), valid.reshape(rows.shape)))
+    return _Part(flat, valid, clip, found)
+
+
+def _by_size(members: Array, rows: Array, units: Array, valid: Array) -> Iterator[_Same]:
+    """Split off each group that has an invalid image: it is of another size than the rest."""
+    whole = valid.all(axis=1)
+    if whole.any():
+        yield _same(members[whole], rows[whole], units if whole.all() else units[whole])
+    for g in np.flatnonzero(~whole & valid.any(axis=1)):
+        yield _same(members[g : g + 1], rows[g : g + 1, valid[g]], units[g : g + 1, valid[g]])
+
+
+def _same(members: Array, rows: Array, units: Array) -> _Same:
+    return _Same(members, rows, pairs(units), units.mean(axis=1))
+
+
 class _Table:
-    """Fills the columns of Scores chunk by chunk."""
+    """Fills the columns of Scores part by part."""
 
     def __init__(self, groups: Groups, dim: int) -> None:
         count, rows = len(groups), len(groups.of_row)
@@ -126,37 +173,31 @@ class _Table:
         self._n, self._clamped = np.zeros(count, np.int64), np.zeros(count, np.int64)
         self._scs, self._se, self._min, self._max = (np.full(count, np.nan) for _ in range(4))
         self._medoid, self._outlier = np.full(count, -1), np.full(count, -1)
-        self._similarity, self._valid = np.full(rows, np.nan), np.zeros(rows, bool)
+        self._similarity, self._clip = np.full(rows, np.nan), np.full(rows, np.nan)
+        self._valid = np.zeros(rows, bool)
         self._between: dict[str | None, Between] = {}
 
-    def add(self, members: Array, rows: Array, units: Array, valid: Array) -> None:
-        """(g,) groups, their (g, n) rows, (g, n, D) unit vectors and (g, n) validity."""
-        self._valid[rows] = valid
-        whole = valid.all(axis=1)
-        self._add_valid(members[whole], rows[whole], units[whole])
-        for g in np.flatnonzero(~whole):
-            self._add_valid(members[g : g + 1], rows[g : g + 1, valid[g]], units[g : g + 1, valid[g]])
+    def add(self, part: _Part) -> None:
+        """Take in what one chunk gave."""
+        self._valid[part.rows], self._clip[part.rows] = part.valid, part.clip
+        for same in part.groups:
+            self._add_same(same)
 
-    def _add_valid(self, members: Array, rows: Array, units: Array) -> None:
-        self._n[members] = n = rows.shape[1]
-        if n == 0 or not len(members):
-            return
-        found: Pairs = pairs(units)
-        self._add_means(members, units.mean(axis=1))
-        self._similarity[rows] = found.rows
-        self._scs[members], self._se[members] = found.mean, leave_one_out_error(found.rows)
-        self._clamped[members], self._min[members], self._max[members] = found.n_clamped, found.minimum, found.maximum
-        if n > 1:
-            each = np.arange(len(members))
-            self._medoid[members] = rows[each, found.rows.argmax(axis=1)]
-            self._outlier[members] = rows[each, found.rows.argmin(axis=1)]
-
-    def _add_means(self, members: Array, means: Array) -> None:
-        models = np.array([self._groups.model[g] or "" for g in members])
+    def _add_same(self, same: _Same) -> None:
+        mine, found = same.members, same.pairs
+        self._n[mine] = same.rows.shape[1]
+        self._similarity[same.rows] = found.rows
+        self._scs[mine], self._se[mine] = found.mean, leave_one_out_error(found.rows)
+        self._clamped[mine], self._min[mine], self._max[mine] = found.n_clamped, found.minimum, found.maximum
+        if same.rows.shape[1] > 1:
+            each = np.arange(len(mine))
+            self._medoid[mine] = same.rows[each, found.rows.argmax(axis=1)]
+            self._outlier[mine] = same.rows[each, found.rows.argmin(axis=1)]
+        models = np.array([self._groups.model[g] or "" for g in mine])
         for name in np.unique(models):
-            self._between.setdefault(str(name) or None, Between(self._dim)).add(means[models == name])
+            self._between.setdefault(str(name) or None, Between(self._dim)).add(same.means[models == name])
 
-    def finish(self, clip: Array | None) -> Scores:
+    def finish(self, *, has_texts: bool) -> Scores:
         """The finished columns."""
         between = {model: sums.value for model, sums in self._between.items()}
         base = np.array([between.get(model, np.nan) for model in self._groups.model], np.float64)
@@ -165,7 +206,7 @@ class _Table:
             groups=self._groups, n=self._n, n_invalid=self._invalid(), scs=self._scs, se=self._se, low=low, high=high,
             corrected=corrected(self._scs, base), n_clamped=self._clamped, medoid=self._medoid, outlier=self._outlier,
             minimum=self._min, maximum=self._max, between=between, row_similarity=self._similarity,
-            row_valid=self._valid, clip=clip,
+            row_valid=self._valid, clip=self._clip if has_texts else None,
         )  # fmt: skip
 
     def _invalid(self) -> Array:

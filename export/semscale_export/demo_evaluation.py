@@ -136,10 +136,11 @@ of their captions. Scores it gives to photographs, or to the output of any real 
 
 ## Training
 
-`python -m semscale_export.demo_training -o DIR` made it from random weights: {scenes:,} drawn scenes, {steps:,} steps
-of {batch} images, each with {negatives} wrong captions that differ in one attribute, seed {seed}. No other data, and no
-other model's weights, went in. Captions are split by a hash of their text: about 5 % are held out, and no training
-text, right or wrong, is one of them.
+`python -m semscale_export.demo_training` made it from {start}: {scenes:,} drawn scenes, a third of them simple (one
+large thing before a plain wall), {steps:,} steps of {batch} images, each with {negatives} wrong captions that differ in
+one attribute, seed {seed}. The loss is CLIP's, plus linear classifiers that ask both embeddings for each attribute, and
+each patch for its object, and are then thrown away. No other data, and no other model's weights, went in. Captions are
+split by a hash of their text: about 5 % are held out, and no training text, right or wrong, is one of them.
 
 ## Measured
 
@@ -160,8 +161,11 @@ copies are counted. Images are seen at 64 pixels.
 """
 
 
-def model_card(results: dict[str, Rate], recipe: Recipe, *, parameters: int) -> str:
-    """Return the checkpoint's README, every number in it from `results`, the recipe or the model itself."""
+def model_card(results: dict[str, Rate], recipe: Recipe, *, parameters: int, start: str = "random weights") -> str:
+    """Return the checkpoint's README, every number in it from `results`, the recipe or the model itself.
+
+    `start` says what the first step of the recipe began with.
+    """
     from semscale_export.demo_training import NOTE
 
     rows = []
@@ -172,6 +176,7 @@ def model_card(results: dict[str, Rate], recipe: Recipe, *, parameters: int) -> 
     return _CARD.format(
         note=NOTE[0].upper() + NOTE[1:],
         parameters=parameters / 1e6,
+        start=start,
         dim=recipe.dim,
         scenes=recipe.scenes,
         steps=recipe.steps,

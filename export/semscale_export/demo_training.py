@@ -220,6 +220,7 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, required=True, help="checkpoint folder to write")
     parser.add_argument("--cache", type=Path, help="folder of rendered scenes (default: OUT-scenes)")
     parser.add_argument("--steps", type=int, default=Recipe().steps, help="updates (default: %(default)s)")
+    parser.add_argument("--start", type=Path, help="checkpoint folder of an earlier run to go on from")
     parser.add_argument("--processes", type=int, default=2, help="processes that render (default: %(default)s)")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -228,15 +229,23 @@ def main() -> None:
     for folder in (out, cache):
         folder.mkdir(parents=True, exist_ok=True)
     scenes = render_set(cache, recipe.scenes, seed=recipe.seed, processes=options.processes)
-    tokenizer = train_tokenizer([*scenes.prompts, *PREFIXES * 200], recipe.merges, out)
-    trainer = Trainer(build_model(recipe, tokenizer), tokenizer, recipe)
+    if options.start is None:
+        tokenizer = train_tokenizer([*scenes.prompts, *PREFIXES * 200], recipe.merges, out)
+        model = build_model(recipe, tokenizer)
+    else:
+        tokenizer = CLIPTokenizerFast.from_pretrained(options.start)
+        model = CLIPModel.from_pretrained(options.start, dtype=torch.float32)
+    trainer = Trainer(model, tokenizer, recipe)
     parameters = sum(p.numel() for p in trainer.model.parameters())
     LOG.info("%d scenes, %d parameters", recipe.scenes, parameters)
     train(trainer, batches(scenes, recipe.batch, recipe.negatives, seed=recipe.seed))
     save(trainer, out)
     results = demo_evaluation.evaluate(out)
+    start = "random weights" if options.start is None else "the weights of an earlier run"
     LOG.info("held out: %s", results)
-    (out / "README.md").write_text(demo_evaluation.model_card(results, recipe, parameters=parameters), encoding="utf-8")
+    (out / "README.md").write_text(
+        demo_evaluation.model_card(results, recipe, parameters=parameters, start=start), encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":
