@@ -97,6 +97,13 @@ def test_wrong_calls_say_what_is_wrong(arguments, code, message):
     assert "Traceback" not in done.output
 
 
+def test_an_output_folder_that_cannot_be_made_is_named(images, model, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    done = call("score", images, "--model", model, "--backend", "fake", "-o", tmp_path / "file" / "out")
+    assert done.exit_code == 1
+    assert "Not a directory" in done.output and "file/out" in done.output and "Traceback" not in done.output
+
+
 def test_an_unknown_back_end_names_the_choices(images, model):
     done = call("score", images, "--model", model, "--backend", "tpu", "-o", images.parent / "out")
     assert done.exit_code == 2

@@ -140,6 +140,17 @@ def test_labels_answer_the_questions():
     assert answers["scene", "style"] is None
 
 
+def test_two_captions_of_one_picture_have_the_same_labels():
+    same = [
+        ("a red cat left of two blue cups", "two blue cups right of a red cat"),
+        ("a cat above a cup", "a cup below a cat"),
+    ]
+    for one, other in same:
+        assert demo_data.labels(one) == demo_data.labels(other)
+    assert demo_data.labels("a cat left of a cup") != demo_data.labels("a cup left of a cat")
+    assert demo_data.labels("a cat inside a cup") != demo_data.labels("a cup inside a cat")
+
+
 def test_patch_labels_show_what_is_where():
     found = demo_data.patch_labels("a large striped star left of a large cup", 3).reshape(8, 8, 2)
     objects = demo_data.answers(("second", "object"))

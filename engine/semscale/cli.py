@@ -32,6 +32,11 @@ class _Commands(click.Group):
         except SemscaleError as error:
             click.echo(f"Error: {error}", err=True)
             ctx.exit(WRONG_USAGE if isinstance(error, UsageError) else FAILED)
+        except BrokenPipeError:  # whoever read our output has gone
+            ctx.exit(FAILED)
+        except OSError as error:  # a full disk, a folder that may not be written: the system says it best
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(FAILED)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import json
@@ -16,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from semscale.producers.captions import OBJECTS, caption
+from semscale.producers.captions import OBJECTS, Scene, caption
 from semscale.producers.scenes import ATTRIBUTES, VOCABULARY, arrangement, draw, hard_negative, parse, sample_prompt
 
 SIDE = 64  # pixels a side of what the encoder sees
@@ -37,6 +38,7 @@ _PREFIX_CHANCE = 0.15
 QUESTIONS = (
     *((side, kind) for side in ("first", "second") for kind in ("object", "colour", "size", "texture")),
     ("first", "count"),
+    ("second", "count"),
     ("scene", "relation"),
     ("scene", "background"),
     ("scene", "style"),
@@ -62,12 +64,23 @@ def sample_split_prompt(rng: random.Random, *, held_out: bool) -> str:
 def answers(question: tuple[str, str]) -> tuple[str | int | None, ...]:
     """Return the possible answers to one of QUESTIONS, in the order of their labels. None is "there is none"."""
     _, kind = question
-    return (*range(1, 6),) if kind == "count" else (None, *VOCABULARY[kind])
+    return (None, *range(1, 6)) if kind == "count" else (None, *VOCABULARY[kind])
+
+
+def canonical(scene: Scene) -> Scene:
+    """Return the same picture's description with the left or upper thing first.
+
+    "a cat right of a cup" and "a cup left of a cat" show the same, so no image could tell which thing comes first.
+    """
+    turned = {"right of": "left of", "below": "above"}.get(scene.relation or "")
+    if turned is None or scene.second is None:
+        return scene
+    return dataclasses.replace(scene, first=scene.second, relation=turned, second=scene.first)
 
 
 def labels(prompt: str) -> list[int]:
     """Return the label of `prompt` for each of QUESTIONS, IGNORED where the caption leaves the answer open."""
-    scene = parse(prompt)
+    scene = canonical(parse(prompt))
     parts = {"first": scene.first, "second": scene.second, "scene": scene}
     found = []
     for side, kind in QUESTIONS:

@@ -39,11 +39,11 @@ class Recipe:
     """What decides the weights, beside the code."""
 
     scenes: int = 48_000  # rendered once, seen again every epoch
-    steps: int = 1_150
+    steps: int = 760
     batch: int = 64  # B
     negatives: int = 2  # K, wrong captions an image
-    warmup: int = 100  # steps
-    learning_rate: float = 1.5e-3
+    warmup: int = 40  # steps
+    learning_rate: float = 1.3e-3
     weight_decay: float = 0.05
     seed: int = 0
     image_width: int = 128
