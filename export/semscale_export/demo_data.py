@@ -25,10 +25,9 @@ PATCHES_A_SIDE = 8  # of 8 pixels each
 DRAWN_SIZES = (64, 96, 128, 256)  # pixels a side of the drawings, which preprocessing brings to SIDE
 _HELD_OUT_OF_256 = 13  # about 5 % of all captions
 _CHUNK = 400  # scenes a process renders at a time
-_SIMPLE_EVERY = 3  # each third scene is a simple one
 _TRIES = 8  # at finding a negative that is not held out
 # These are the hardest to learn, so they are asked for more often.
-HARD_KINDS = {"relation": 3.0, "count": 2.0, "size": 2.0, "object": 1.5, "texture": 1.5}
+HARD_KINDS = {"relation": 12.0, "count": 2.0, "size": 2.0, "object": 1.5, "texture": 1.5}
 NEGATIVE_WEIGHTS = {kind: HARD_KINDS.get(kind, 1.0) for kind in ATTRIBUTES}
 # CLIPScore puts "A photo depicts" before a caption; the encoder must not lose its way over such words.
 PREFIXES = ("a photo depicts ", "a picture of ", "a drawing of ", "a photo of ", "an image of ")
@@ -124,10 +123,22 @@ def _simple_prompt(rng: random.Random) -> str:
             return prompt
 
 
+def _related_prompt(rng: random.Random) -> str:
+    # Two things: rarer among all captions than their difficulty asks for.
+    while True:
+        prompt = _any_prompt(rng)
+        if parse(prompt).relation is not None:
+            return prompt
+
+
+def _any_prompt(rng: random.Random) -> str:
+    return sample_split_prompt(rng, held_out=False)
+
+
 def rendered(index: int, seed: int) -> tuple[str, Pixels]:
     """Return training caption `index` of `seed` and its scene, (64, 64, 3), drawn at a random size, at times JPEG'd."""
     rng = random.Random(f"train|{seed}|{index}")
-    prompt = _simple_prompt(rng) if index % _SIMPLE_EVERY == 0 else sample_split_prompt(rng, held_out=False)
+    prompt = (_simple_prompt, _related_prompt, _any_prompt)[index % 3](rng)
     image = draw(prompt, index, size=rng.choice(DRAWN_SIZES))
     if rng.random() < 0.3:
         file = io.BytesIO()

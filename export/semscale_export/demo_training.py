@@ -38,11 +38,11 @@ _SHIFT = 3  # pixels by which a batch of training images is moved at most
 class Recipe:
     """What decides the weights, beside the code."""
 
-    scenes: int = 48_000  # rendered once, seen again every epoch
-    steps: int = 760
+    scenes: int = 24_000  # rendered once, seen again every epoch
+    steps: int = 420
     batch: int = 64  # B
     negatives: int = 2  # K, wrong captions an image
-    warmup: int = 40  # steps
+    warmup: int = 30  # steps
     learning_rate: float = 1.3e-3
     weight_decay: float = 0.05
     seed: int = 0

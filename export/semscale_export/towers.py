@@ -65,7 +65,7 @@ class TextTower(nn.Module):
 def unit(rows: Tensor) -> Tensor:
     """Divide each row of (N, D) by its L2 norm, in float32 whatever the model computes in.
 
-    Plain x / ||x|| as in CLIP: a row of zeros becomes NaN, which the engine's back ends refuse by name.
+    Plain x / ||x|| as in CLIP: a row of zeros becomes NaN, which scoring counts as invalid.
     """
     rows = rows.to(torch.float32)
     return rows / rows.norm(p=2, dim=-1, keepdim=True)
