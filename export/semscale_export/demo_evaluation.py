@@ -136,11 +136,12 @@ of their captions. Scores it gives to photographs, or to the output of any real 
 
 ## Training
 
-`python -m semscale_export.demo_training` made it from {start}: {scenes:,} drawn scenes, a third of them simple (one
-large thing before a plain wall), {steps:,} steps of {batch} images, each with {negatives} wrong captions that differ in
-one attribute, seed {seed}. The loss is CLIP's, plus linear classifiers that ask both embeddings for each attribute, and
-each patch for its object, and are then thrown away. No other data, and no other model's weights, went in. Captions are
-split by a hash of their text: about 5 % are held out, and no training text, right or wrong, is one of them.
+`python -m semscale_export.demo_training` made it from random weights: {scenes:,} drawn scenes
+(a third of them simple, one large thing before a plain wall; a third with two things; a third of any kind),
+{steps:,} steps of {batch} images, each with {negatives} wrong captions that differ in one attribute, seed {seed}.
+The loss is CLIP's, plus linear classifiers that ask both embeddings for each attribute, and each patch for its object,
+and are then thrown away. No other data, and no other model's weights, went in. Captions are split by a hash of their
+text: about 5 % are held out, and no training text, right or wrong, is one of them.
 
 ## Measured
 
@@ -161,11 +162,8 @@ copies are counted. Images are seen at 64 pixels.
 """
 
 
-def model_card(results: dict[str, Rate], recipe: Recipe, *, parameters: int, start: str = "random weights") -> str:
-    """Return the checkpoint's README, every number in it from `results`, the recipe or the model itself.
-
-    `start` says what the first step of the recipe began with.
-    """
+def model_card(results: dict[str, Rate], recipe: Recipe, *, parameters: int) -> str:
+    """Return the checkpoint's README, every number in it from `results`, the recipe or the model itself."""
     from semscale_export.demo_training import NOTE
 
     rows = []
@@ -176,7 +174,6 @@ def model_card(results: dict[str, Rate], recipe: Recipe, *, parameters: int, sta
     return _CARD.format(
         note=NOTE[0].upper() + NOTE[1:],
         parameters=parameters / 1e6,
-        start=start,
         dim=recipe.dim,
         scenes=recipe.scenes,
         steps=recipe.steps,

@@ -9,6 +9,7 @@ Hugging Face layout, with a model card whose numbers were measured on that very 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import logging
 import math
@@ -24,6 +25,7 @@ from torch import nn
 from torch.nn import functional
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizerFast
 
+from semscale.prefetch import ahead
 from semscale_export import demo_evaluation
 from semscale_export.demo_data import IGNORED, PREFIXES, QUESTIONS, SIDE, TrainingBatch, answers, batches, render_set
 from semscale_export.demo_tokenizer import TOKENS, train_tokenizer
@@ -32,18 +34,20 @@ LOG = logging.getLogger(__name__)
 NOTE = "demo encoder: drawn scenes only"
 MEAN = STD = (0.5, 0.5, 0.5)
 _SHIFT = 3  # pixels by which a batch of training images is moved at most
+_BATCHES_AHEAD = 4
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # of glibc's mallopt
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """What decides the weights, beside the code."""
 
-    scenes: int = 24_000  # rendered once, seen again every epoch
-    steps: int = 420
+    scenes: int = 96_000  # rendered once, seen again every epoch
+    steps: int = 5_000
     batch: int = 64  # B
     negatives: int = 2  # K, wrong captions an image
-    warmup: int = 30  # steps
-    learning_rate: float = 1.3e-3
+    warmup: int = 100  # steps
+    learning_rate: float = 1.5e-3
     weight_decay: float = 0.05
     seed: int = 0
     image_width: int = 128
@@ -56,7 +60,7 @@ class Recipe:
 
 def build_model(recipe: Recipe, tokenizer: CLIPTokenizerFast) -> CLIPModel:
     """Return an untrained model of the recipe's shape, which pools texts at the tokenizer's end token."""
-    tower = {"num_attention_heads": 4, "hidden_act": "quick_gelu", "projection_dim": recipe.dim}
+    tower = {"num_attention_heads": 4, "hidden_act": "gelu", "projection_dim": recipe.dim}
     ids = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
     text = {
         **tower,
@@ -214,38 +218,43 @@ def save(trainer: Trainer, folder: Path) -> None:
     ).save_pretrained(folder)
 
 
+def keep_memory() -> None:
+    """Make glibc keep freed memory instead of giving it back: a step frees and takes the same gigabyte every time.
+
+    Measured on two cores: 0.33 s a step instead of 1.07. Does nothing where the C library has no such switch.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+        mallopt(_M_TOP_PAD, 2**28)
+
+
 def main() -> None:
     """Render, train, save, measure, and write the card."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--out", type=Path, required=True, help="checkpoint folder to write")
     parser.add_argument("--cache", type=Path, help="folder of rendered scenes (default: OUT-scenes)")
     parser.add_argument("--steps", type=int, default=Recipe().steps, help="updates (default: %(default)s)")
-    parser.add_argument("--start", type=Path, help="checkpoint folder of an earlier run to go on from")
+    parser.add_argument("--scenes", type=int, default=Recipe().scenes, help="drawn scenes (default: %(default)s)")
     parser.add_argument("--processes", type=int, default=2, help="processes that render (default: %(default)s)")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    recipe, out = Recipe(steps=options.steps), options.out
+    keep_memory()
+    recipe, out = Recipe(scenes=options.scenes, steps=options.steps), options.out
     cache = options.cache or out.with_name(out.name + "-scenes")
     for folder in (out, cache):
         folder.mkdir(parents=True, exist_ok=True)
     scenes = render_set(cache, recipe.scenes, seed=recipe.seed, processes=options.processes)
-    if options.start is None:
-        tokenizer = train_tokenizer([*scenes.prompts, *PREFIXES * 200], recipe.merges, out)
-        model = build_model(recipe, tokenizer)
-    else:
-        tokenizer = CLIPTokenizerFast.from_pretrained(options.start)
-        model = CLIPModel.from_pretrained(options.start, dtype=torch.float32)
-    trainer = Trainer(model, tokenizer, recipe)
+    tokenizer = train_tokenizer([*scenes.prompts, *PREFIXES * 200], recipe.merges, out)
+    trainer = Trainer(build_model(recipe, tokenizer), tokenizer, recipe)
     parameters = sum(p.numel() for p in trainer.model.parameters())
     LOG.info("%d scenes, %d parameters", recipe.scenes, parameters)
-    train(trainer, batches(scenes, recipe.batch, recipe.negatives, seed=recipe.seed))
+    train(trainer, ahead(batches(scenes, recipe.batch, recipe.negatives, seed=recipe.seed), _BATCHES_AHEAD))
     save(trainer, out)
     results = demo_evaluation.evaluate(out)
-    start = "random weights" if options.start is None else "the weights of an earlier run"
     LOG.info("held out: %s", results)
-    (out / "README.md").write_text(
-        demo_evaluation.model_card(results, recipe, parameters=parameters, start=start), encoding="utf-8"
-    )
+    (out / "README.md").write_text(demo_evaluation.model_card(results, recipe, parameters=parameters), encoding="utf-8")
 
 
 if __name__ == "__main__":
