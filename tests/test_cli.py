@@ -129,13 +129,27 @@ def test_doctor_names_every_package_and_is_well_here():
     assert all(f["mend"] for f in findings.values() if f["status"] != "ok" and f["what"] != "NVIDIA driver")
 
 
-def test_doctor_tells_of_packages_that_cannot_be_together(monkeypatch):
+@pytest.mark.parametrize(("driver", "right"), [(True, "onnxruntime-gpu"), (False, "onnxruntime")])
+def test_doctor_tells_of_packages_that_cannot_be_together(monkeypatch, driver, right):
     from semscale import doctor
 
     monkeypatch.setattr(doctor, "_version", lambda package: "1.0")
-    found = list(doctor._rivals())
+    found = list(doctor._rivals(driver))
     assert [f.status for f in found] == ["broken", "broken"]
-    assert found[0].mend == "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu"
+    assert found[0].mend == f"pip uninstall -y onnxruntime onnxruntime-gpu && pip install {right}"
+
+
+def test_doctor_tells_of_versions_outside_the_pins_and_of_what_is_missing(monkeypatch):
+    from semscale import doctor
+
+    versions = {"torch": "2.14.0", "transformers": "4.60.0", "diffusers": None}
+    true_version = doctor._version
+    monkeypatch.setattr(doctor, "_version", lambda p: versions[p] if p in versions else true_version(p))
+    found = {f.what: f for f in doctor.examine()}
+    assert found["torch"].status == found["transformers"].status == "broken"
+    assert "<2.14" in found["torch"].mend and "<4.58" in found["transformers"].mend
+    assert (found["diffusers"].status, found["diffusers"].mend) == ("missing", "pip install 'semscale[generate]'")
+    assert found["numpy"].status == "ok"
 
 
 def commands(group=main, prefix="semscale"):

@@ -1,15 +1,23 @@
+import dataclasses
 import filecmp
 import shutil
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from fake_model import IMAGE, write_fake_model
-from images import write_tree
+from images import png, write_tree
+from PIL import Image
 
 from semscale import pipeline, run
 from semscale.encoders.fake import FakeEncoder
-from semscale.errors import SourceError, StoreMismatchError
+from semscale.errors import SourceError, StoreLockedError, StoreMismatchError, UsageError
+from semscale.files import exclusive
 from semscale.pipeline import Settings
+from semscale.sources import open_source
+from semscale.timing import Clock
+from semscale.tokens import Tokenizer
 
 NAMES = [
     f"{model}/{prompt}/{seed}.png" for model in ("m1", "m2") for prompt in ("a red fox", "cat") for seed in range(6)
@@ -160,8 +168,6 @@ def test_progress_counts_every_input(images, tmp_path, model):
 
 def test_queues_are_bounded(images, tmp_path, model, monkeypatch):
     """However slow the encoder is, only so many images are decoded ahead of it."""
-    import time
-
     decoded, most = [0], [0]
     prepare, encode = pipeline._Prepare._pixels, FakeEncoder.encode
     write_tree(images, [f"m1/b/{seed}.png" for seed in range(200)])
@@ -180,3 +186,109 @@ def test_queues_are_bounded(images, tmp_path, model, monkeypatch):
     monkeypatch.setattr(FakeEncoder, "encode", slow)
     embed(images, tmp_path / "store", model, batch_size=2, workers=2, shard_size=500)
     assert 0 < most[0] <= 2 * (pipeline.BATCHES_AHEAD + 2) + 4 * 2 + 2
+
+
+def test_inputs_that_changed_are_embedded_again_and_no_other(images, tmp_path, model):
+    before = embed(images, tmp_path / "store", model)
+    kept = {row["key"]: row["sha256"] for row in before.metadata().to_pylist()}
+    (images / "m1" / "a red fox" / "0.png").write_bytes(png(1234, (31, 17)))
+    (images / "m2" / "cat" / "3.png").write_bytes(png(77))  # was empty
+    source = open_source(images)
+    assert pipeline.discard_changed(before, source) == 2
+    assert before.finished() == [1, 2, 3]
+    store = embed(images, tmp_path / "store", model)
+    now = {row["key"]: row["sha256"] for row in store.metadata().to_pylist()}
+    assert {key for key in now if now[key] != kept.get(key)} == {"m1/a red fox/0.png", "m2/cat/3.png"}
+    assert store.errors(["key"]).column("key").to_pylist() == ["m1/cat/2.png"]
+    assert pipeline.discard_changed(store, source) == 0
+
+
+def test_a_caption_that_changed_is_scored_anew(tmp_path, model):
+    images = write_tree(tmp_path / "images", ["a/1.png", "a/2.png"])
+    for text in ("a red fox", "cat"):
+        (images / "metadata.csv").write_text(f"file_name,text\na/1.png,{text}\na/2.png,{text}\n")
+        store = embed(images, tmp_path / "store", model)
+        assert set(store.metadata(["caption"]).column(0).to_pylist()) == {text}
+
+
+def test_a_shard_that_was_cut_off_leaves_nothing_behind_when_its_inputs_are_gone(images, tmp_path, model):
+    embed(images, tmp_path / "store", model)
+    (tmp_path / "store" / "errors" / "errors_00000.parquet").unlink()  # as a kill between two files leaves it
+    for key in sorted(NAMES)[:5]:
+        (images / key).unlink()
+    store = embed(images, tmp_path / "store", model)
+    assert len(store.images) + len(store.errors()) == len(store.plan()) == 24
+    assert store.errors(["code"]).column(0).to_pylist()[:5] == ["missing"] * 5
+
+
+def test_another_back_end_is_refused(images, tmp_path, model):
+    embed(images, tmp_path / "store", model)
+    store = pipeline.Store(tmp_path / "store")
+    assert store.spec.image.note == "fake back end: the scores mean nothing"
+    other = dataclasses.replace(store.spec, backend="onnx")
+    with pytest.raises(StoreMismatchError, match="begun with backend 'fake', asked for 'onnx'"):
+        pipeline.Store.create(tmp_path / "store", other)
+
+
+def test_two_runs_cannot_fill_one_store(images, tmp_path, model):
+    with exclusive(tmp_path / "store"), pytest.raises(StoreLockedError):
+        embed(images, tmp_path / "store", model)
+
+
+def test_a_limit_below_what_is_there_is_refused(images, tmp_path, model):
+    embed(images, tmp_path / "store", model)
+    with pytest.raises(UsageError, match=r"limit 3: .* already holds 24"):
+        embed(images, tmp_path / "store", model, limit=3)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"decode": "Exact"},
+        {"dtype": "int8"},
+        {"clip_score": "best"},
+        {"settings": {"workers": 0}},
+        {"settings": {"limit": 0}},
+    ],
+)
+def test_options_that_make_no_sense_are_refused(wrong):
+    with pytest.raises(UsageError, match=r"choose from|at least 1"):
+        run.Options(**{k: Settings(**v) if k == "settings" else v for k, v in wrong.items()})
+
+
+def test_the_fast_mode_records_the_true_size(tmp_path, model):
+    (tmp_path / "images").mkdir()
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.new("RGB", (240, 180), (200, 10, 10)).save(tmp_path / "images" / "a.jpg", exif=turned)
+    Image.new("RGB", (240, 180), (10, 200, 10)).save(tmp_path / "images" / "b.jpg")
+    for decode in ("exact", "fast"):
+        store = run.embed(tmp_path / "images", tmp_path / decode, model=model, backend="fake", decode=decode)
+        sizes = store.metadata(["width", "height"]).to_pylist()
+        assert sizes == [{"width": 180, "height": 240}, {"width": 240, "height": 180}]
+
+
+def test_writing_does_not_count_as_encoding(images, tmp_path, model, monkeypatch):
+    write = pipeline.Store.write
+    monkeypatch.setattr(pipeline.Store, "write", lambda self, data: (time.sleep(0.05), write(self, data)))
+    clock = Clock()
+    options = run.Options(model=model, backend="fake", settings=Settings(shard_size=5))
+    run.fill(open_source(images), tmp_path / "store", options, clock=clock, on_progress=lambda _: None)
+    seconds = clock.seconds()
+    assert seconds["write"] > 5 * 0.05 > seconds["encode images"] + seconds["encode texts"]
+
+
+def test_texts_seen_last_are_remembered(monkeypatch, model):
+    from semscale import texts
+    from semscale.encoders import load_spec, open_encoder
+
+    monkeypatch.setattr(texts, "REMEMBERED", 3)
+    folder = Path(model) / "text"
+    encoder, asked = open_encoder(folder, backend="fake"), []
+    monkeypatch.setattr(
+        FakeEncoder, "encode", lambda self, x, run=FakeEncoder.encode: asked.append(len(x)) or run(self, x)
+    )
+    tower = texts.TextTower(load_spec(folder), lambda: (Tokenizer(folder), encoder))
+    for batch in (["a", "b", "c"], ["a"], ["d"], ["a", "c", "d"], ["b"]):
+        tower.encode(batch)
+    assert len(asked) == 3  # a b c together, then d in the place of b, then b again

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import io
 import json
+import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -340,6 +341,14 @@ def test_a_picture_that_changed_is_a_placeholder(tmp_path):
     Image.new("RGB", (30, 20)).save(tmp_path / "other.png")
     assert thumbnail(member(tmp_path / "other.png", "0" * 64)).missing == "file changed since"
     assert thumbnail(member(tmp_path / "other.png")).missing == ""
+
+
+def test_a_picture_whose_name_is_not_utf8_is_opened_by_its_file_uri(tmp_path):
+    path = tmp_path / os.fsdecode(b"caf\xe9 %41.png")
+    Image.new("RGB", (30, 20)).save(path)
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert thumbnail(member(f"file://{tmp_path}/caf%E9%20%2541.png", sha256)).missing == ""
+    assert thumbnail(member(f"file://{tmp_path}/caf%E9.png", sha256)).missing == "file not found"
 
 
 def test_missing_pictures_do_not_stop_the_page(small):

@@ -21,6 +21,38 @@ def model(tmp_path_factory):
     return str(write_fake_model(tmp_path_factory.mktemp("models") / "fake"))
 
 
+@pytest.mark.parametrize(("count", "many"), [(1500, 16_384), (1500, 1000)])
+def test_one_large_group_is_scored(tmp_path, monkeypatch, count, many):
+    from semscale.metrics import consistency
+    from semscale.scoring import score_store
+    from semscale_bench import scores as bench
+
+    monkeypatch.setattr(bench, "GROUP", count)
+    monkeypatch.setattr(consistency, "MANY", many)
+    found = score_store(bench.write_store(tmp_path, count), PRESETS["raw"])
+    vectors = pq_rows(tmp_path)
+    gram = 100 * vectors @ vectors.T
+    expected = (np.maximum(gram, 0).sum() - np.trace(gram)) / (count * (count - 1))
+    assert found.scs == pytest.approx([expected], abs=1e-9)
+    assert np.isnan(found.minimum[0]) == (many < count)
+
+
+def pq_rows(folder):
+    vectors = np.load(next((folder / "img_emb").iterdir())).astype(np.float64)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def test_texts_without_direction_are_counted(tmp_path, model, monkeypatch):
+    encode = FakeEncoder.encode
+    spoil = lambda self, x: encode(self, x) * (np.nan if self.spec.kind == "text" else 1)  # noqa: E731
+    monkeypatch.setattr(FakeEncoder, "encode", spoil)
+    images = write_tree(tmp_path / "images", ["m/cat/1.png", "m/cat/2.png", "m/fox/3.png"])
+    found = run.score(images, out=tmp_path / "out", model=model, backend="fake")
+    entry = found.summary["scores"]["clip-score"]
+    assert (entry["value"], entry["n"], entry["n_invalid"]) == (None, 0, 3)
+    assert found.summary["scores"]["scs"]["n"] == 1
+
+
 @pytest.fixture(scope="module")
 def scored(tmp_path_factory, model):
     """A run with a failed image, a group of one valid image, and one embedding of zeros."""
@@ -38,9 +70,9 @@ def scored(tmp_path_factory, model):
         return found
 
     from fake_model import IMAGE
-    from semscale.preprocess import preprocess
 
     from semscale.decode import decode
+    from semscale.preprocess import preprocess
 
     zeroed = decode((images / "m1" / "blue" / "0.png").read_bytes())
     zero = encode(FakeEncoder(IMAGE), preprocess(zeroed, IMAGE.preprocess)[None])[0]

@@ -10,7 +10,7 @@ from semscale.files import exclusive, replacing
 from semscale.model import Failure, Shard
 from semscale.store import METADATA, ShardData, Store, StoreSpec, open_store
 
-SPEC = StoreSpec("/images", "group/image", "text", "exact", "float32", "", IMAGE, TEXT)
+SPEC = StoreSpec("/images", "group/image", "text", "exact", "float32", "", "onnx", IMAGE, TEXT)
 
 
 def metadata(keys, text_rows):
@@ -22,7 +22,9 @@ def fill(store):
     """Three shards: mixed, all failed, and one with other texts."""
     store.append_plan(list("abcdefg"), [f"/images/{k}" for k in "abcdefg"], [0, 0, 0, 1, 1, 2, 2])
     vectors = np.arange(48, dtype=np.float32).reshape(4, 12)
-    failure = Failure("b", "/images/b", "truncated", "cut short", group="g", text="t", model="m", seed=3)
+    failure = Failure(
+        "b", "/images/b", "truncated", "cut short", group="g", text="t", model="m", seed=3, fingerprint="f"
+    )
     lost = [Failure(k, f"/images/{k}", "missing", "gone") for k in "de"]
     shards = [
         ShardData(Shard(0, 0, 3), vectors[:2], vectors[:1] + 100, metadata(["a", "c"], [0, None]), [failure]),
@@ -47,7 +49,7 @@ def test_what_was_written_is_read_back(tmp_path):
     np.testing.assert_array_equal(store.texts.take(rows[[0, 2, 3]])[:, 0], [100, 212, 200])
     assert store.errors().to_pylist()[0] == {
         "key": "b", "uri": "/images/b", "code": "truncated", "message": "cut short",
-        "group": "g", "caption": "t", "model": "m", "seed": 3,
+        "group": "g", "caption": "t", "model": "m", "seed": 3, "fingerprint": "f",
     }  # fmt: skip
     assert len(store.images) + len(store.errors()) == len(store.plan()) == 7
 

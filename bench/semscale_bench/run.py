@@ -14,6 +14,8 @@ from rich.table import Table
 from semscale_bench.machine import machine
 from semscale_bench.measure import Timing, measure
 
+SETTINGS = ((5, 4), (5, 20), (10, 4), (30, 4), (30, 20), (100, 4))  # groups and images of each in `coverage`
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def bench() -> None:
@@ -59,6 +61,24 @@ def folder(source: Path, checkpoint: Path | None, repeats: int, save: Path | Non
         found,
         save,
     )
+
+
+@bench.command()
+@click.option("--trials", type=click.IntRange(10), default=400, show_default=True, help="Simulated studies a row.")
+def coverage(trials: int) -> None:
+    """How often each kind of 95 % interval holds the truth, in simulation."""
+    from semscale_bench.coverage import simulate
+
+    cells = [simulate(spread, groups, n, trials=trials) for spread in (0.0, 0.15, 0.5) for groups, n in SETTINGS]
+    table = Table(
+        title="share of 95 % intervals that hold the true mean", title_justify="left", box=None, pad_edge=False
+    )
+    for column in ("spread", "groups", "n", *cells[0].covered):
+        table.add_column(column, justify="right")
+    for cell in cells:
+        table.add_row(f"{cell.spread}", str(cell.groups), str(cell.n), *(f"{v:.2f}" for v in cell.covered.values()))
+    rich.console.Console(highlight=False, soft_wrap=True).print(table)
+    click.echo(json.dumps([dataclasses.asdict(cell) for cell in cells]))
 
 
 def _report(regime: str, unit: str, found: dict[str, Timing], save: Path | None) -> None:

@@ -74,6 +74,10 @@ def _run_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+_error_option = click.option("--max-error-rate", type=click.FloatRange(0, 1), default=0.01, show_default=True,
+                             help="Exit with 3 when a larger share of the inputs failed.")  # fmt: skip
+
+
 def _output_options(command: Callable[..., None]) -> Callable[..., None]:
     command = click.option("--quiet", is_flag=True, help="No progress and no table.")(command)
     return click.option("--json", "as_json", is_flag=True, help="End with one machine-readable line.")(command)
@@ -89,8 +93,7 @@ def _output_options(command: Callable[..., None]) -> Callable[..., None]:
 )
 @_run_options
 @click.option("--dry-run", is_flag=True, help="Say what would be read, and estimate time and disk; write nothing.")
-@click.option("--max-error-rate", type=click.FloatRange(0, 1), default=0.01, show_default=True,
-              help="Exit with 3 when a larger share of the inputs failed.")  # fmt: skip
+@_error_option
 @_output_options
 def score(
     source: Path, out: Path | None, dry_run: bool, max_error_rate: float, as_json: bool, quiet: bool, **options: Any
@@ -124,8 +127,9 @@ def score(
     "-o", "--store", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder for the store."
 )
 @_run_options
+@_error_option
 @_output_options
-def embed(source: Path, store: Path, as_json: bool, quiet: bool, **options: Any) -> None:
+def embed(source: Path, store: Path, max_error_rate: float, as_json: bool, quiet: bool, **options: Any) -> None:
     """Embed the images under SOURCE into a store, and nothing else."""
     from semscale import run
     from semscale.console import Console
@@ -141,6 +145,7 @@ def embed(source: Path, store: Path, as_json: bool, quiet: bool, **options: Any)
     }
     console.say(f"{line['n_ok']} embeddings, {line['n_failed']} failed, in {store}")
     _emit(as_json, line)
+    _exit_on_errors(line, max_error_rate)
 
 
 @main.command()

@@ -73,6 +73,10 @@ class Console:
             f"{summary['n_ok']} of {summary['n_found']} images scored in {summary['n_groups']} groups "
             f"({summary['layout']}), {summary['n_failed']} failed, {summary['n_ignored']} other files ignored"
         )
+        if summary["n_changed"]:
+            self.say(f"{summary['n_changed']} inputs changed since an earlier run and were embedded again")
+        if summary["n_strays"]:
+            self.say(f"{summary['n_strays']} images do not fit {summary['layout']} and are grouped by folder")
         table = Table(box=None, pad_edge=False)
         for column, justify in (
             ("score", "left"),

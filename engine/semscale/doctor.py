@@ -11,12 +11,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Literal
 
-PURPOSES = {
-    "cpu": ("onnxruntime", "faiss-cpu"),
-    "gpu": ("onnxruntime-gpu", "faiss-gpu"),
-    "export": ("optimum-onnx", "transformers", "onnx"),
-    "generate": ("diffusers", "accelerate"),
-}
+from packaging.requirements import Requirement
+
 MODULES = {  # packages whose module has another name
     "pillow": "PIL",
     "onnxruntime-gpu": "onnxruntime",
@@ -24,7 +20,10 @@ MODULES = {  # packages whose module has another name
     "faiss-gpu": "faiss",
     "optimum-onnx": "optimum",
 }
-RIVALS = (("onnxruntime", "onnxruntime-gpu"), ("faiss-cpu", "faiss-gpu"))  # each pair installs the same files
+RIVALS = (
+    ("onnxruntime", "onnxruntime-gpu"),
+    ("faiss-cpu", "faiss-gpu"),
+)  # for cpu and gpu; each installs the same files
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,42 +38,45 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Look at everything once."""
-    return [*_core(), _driver(), *_extras(), *_rivals(), *_torchvision(), *_disk()]
+    driver = _has_driver()
+    extras = ("gpu" if driver else "cpu", "export", "generate")
+    told = Finding("ok", "NVIDIA driver", "found") if driver else _NO_DRIVER
+    return [*_packages(""), told, *(f for extra in extras for f in _packages(extra)), *_rivals(driver), *_rest()]
 
 
-def _core() -> Iterator[Finding]:
-    for package in ("torch", "numpy", "pillow", "simplejpeg", "tokenizers", "pyarrow"):
-        yield _package(package, "pip install semscale")
+_NO_DRIVER = Finding("missing", "NVIDIA driver", "none found; encoders run on the CPU")
 
 
-def _driver() -> Finding:
+def _has_driver() -> bool:
     """Ask the driver itself; never build a TensorRT object to find out, that crashes without one."""
     try:
-        found = ctypes.CDLL("libcuda.so.1").cuInit(0) == 0
+        return ctypes.CDLL("libcuda.so.1").cuInit(0) == 0
     except OSError:
-        found = False
-    detail = "found" if found else "none found; encoders run on the CPU"
-    return Finding("ok" if found else "missing", "NVIDIA driver", detail)
+        return False
 
 
-def _extras() -> Iterator[Finding]:
-    driver = _driver().status == "ok"
-    for extra, packages in PURPOSES.items():
-        if extra == ("cpu" if driver else "gpu"):
-            continue
-        for package in packages:
-            yield _package(package, f"pip install 'semscale[{extra}]'")
+def _packages(extra: str) -> Iterator[Finding]:
+    """What semscale itself says it needs, for one extra or ("") always."""
+    for text in metadata.requires("semscale") or []:
+        wanted = Requirement(text)
+        always = wanted.marker is None or wanted.marker.evaluate({"extra": ""})
+        if always if not extra else not always and wanted.marker.evaluate({"extra": extra}):  # type: ignore[union-attr]
+            yield _package(wanted, extra)
 
 
-def _package(package: str, mend: str) -> Finding:
-    version = _version(package)
+def _package(wanted: Requirement, extra: str) -> Finding:
+    version = _version(wanted.name)
+    mend = f"pip install 'semscale[{extra}]'" if extra else "pip install semscale"
     if version is None:
-        return Finding("missing", package, "not installed", mend)
-    fault = _import_fault(package)
+        return Finding("missing", wanted.name, "not installed", mend)
+    if not wanted.specifier.contains(version, prereleases=True):
+        change = f"pip install '{wanted.name}{wanted.specifier}'"
+        return Finding("broken", wanted.name, f"{version}; semscale needs {wanted.specifier}", change)
+    fault = _import_fault(wanted.name)
     if fault:
-        mend = f"pip install --force-reinstall {package}"
-        return Finding("broken", package, f"{version} does not import: {fault}", mend)
-    return Finding("ok", package, version)
+        again = f"pip install --force-reinstall {wanted.name}"
+        return Finding("broken", wanted.name, f"{version} does not import: {fault}", again)
+    return Finding("ok", wanted.name, version)
 
 
 def _import_fault(package: str) -> str:
@@ -88,28 +90,22 @@ def _import_fault(package: str) -> str:
     return ""
 
 
-def _rivals() -> Iterator[Finding]:
-    for one, other in RIVALS:
-        if _version(one) and _version(other):
-            yield Finding(
-                "broken",
-                f"{one} and {other}",
-                "both installed; they overwrite one another's files",
-                f"pip uninstall -y {one} {other} && pip install {other}",
-            )
+def _rivals(driver: bool) -> Iterator[Finding]:
+    for pair in RIVALS:
+        if all(_version(package) for package in pair):
+            detail = "both installed; they overwrite one another's files"
+            mend = f"pip uninstall -y {pair[0]} {pair[1]} && pip install {pair[driver]}"
+            yield Finding("broken", f"{pair[0]} and {pair[1]}", detail, mend)
 
 
-def _torchvision() -> Iterator[Finding]:
+def _rest() -> Iterator[Finding]:
     fault = _import_fault("torchvision") if _version("torchvision") else ""
     if fault:
         detail = f"does not match torch ({fault}); transformers and diffusers fail to import beside it"
         yield Finding("broken", "torchvision", detail, "pip uninstall -y torchvision")
-
-
-def _disk() -> Iterator[Finding]:
     free = shutil.disk_usage(".").free
-    status: Literal["ok", "missing"] = "ok" if free > 2e9 else "missing"
-    yield Finding(status, "disk", f"{free / 1e9:.0f} GB free here", "" if status == "ok" else "free some space")
+    full = free < 2e9
+    yield Finding("missing" if full else "ok", "disk", f"{free / 1e9:.0f} GB free here", "free some space" * full)
 
 
 def _version(package: str) -> str | None:

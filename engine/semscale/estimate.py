@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from semscale.run import Options, embed
+from semscale.errors import SourceError
+from semscale.run import Options, fill
 from semscale.sources import open_source
+from semscale.timing import Clock
 
 SAMPLED = 128  # images embedded to measure the rate
-ROW_BYTES = 400  # metadata and tables of one image, measured
+ROW_BYTES = 600  # metadata and tables of one image, about
+REPORT_BYTES = 2_000_000  # at most, whatever the number of images
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,9 @@ class Estimate:
 
 
 def estimate(source: str | Path, **options: Any) -> Estimate:
-    """List `source`, embed its first images into a folder that is thrown away, and extrapolate.
+    """List `source`, embed its first images into a folder that is thrown away, and extrapolate to a new output folder.
+
+    Opening the model does not count; an export that the cache does not hold yet is made, and kept there.
 
     `options` are the fields of `semscale.run.Options`.
     """
@@ -43,11 +47,13 @@ def estimate(source: str | Path, **options: Any) -> Estimate:
     count = min(len(opened.keys()), chosen.settings.limit or len(opened.keys()))
     sampled = min(SAMPLED, count)
     settings = dataclasses.replace(chosen.settings, limit=sampled)
-    started = time.perf_counter()
     with TemporaryDirectory() as folder:
-        store = embed(source, folder, **{**options, "settings": settings})
-        rate = sampled / (time.perf_counter() - started)
-        width = store.spec.image.dim * (4 if store.spec.dtype == "float32" else 2)
+        sample = dataclasses.replace(chosen, settings=settings)
+        filled = fill(opened, Path(folder), sample, clock=Clock(), on_progress=lambda _: None)
+    spec, rate = filled.store.spec, filled.images_per_second
+    if rate is None:
+        raise SourceError(f"{source}: none of the first {sampled} images could be read; `semscale score` lists why")
+    width = spec.image.dim * (4 if spec.dtype == "float32" else 2)
     return Estimate(
         n_found=count,
         n_ignored=opened.n_ignored,
@@ -55,5 +61,5 @@ def estimate(source: str | Path, **options: Any) -> Estimate:
         n_sampled=sampled,
         images_per_second=rate,
         seconds=count / rate,
-        disk_bytes=count * (width + ROW_BYTES),
+        disk_bytes=count * (width + ROW_BYTES) + REPORT_BYTES,
     )

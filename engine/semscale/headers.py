@@ -10,6 +10,7 @@ _TIFF_TAGS: dict[int, bool] = dict.fromkeys((256, 257, 259, 262, 266, 277, 278, 
 _TIFF_TAGS |= dict.fromkeys((258, 273, 279, 320, 324, 325, 338, 339, 347, 529, 530, 532), False)
 _TIFF_BYTES = {1: 1, 3: 2, 4: 4, 5: 8, 7: 1, 16: 8}
 _TIFF_ORIENTATION = 274
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # JPEG segments that start with the size
 
 
 def exif_orientation(exif: bytes) -> int:
@@ -50,6 +51,17 @@ def jpeg_orientation(data: bytes) -> int:
         if marker == 0xE1 and data[start + 4 : start + 10] == b"Exif\0\0":
             return exif_orientation(data[start + 10 : end])
     return 1
+
+
+def jpeg_size(data: bytes) -> tuple[int, int] | None:
+    """Width and height of a JPEG once it is turned upright; None for what is no JPEG, or says nothing."""
+    if not data.startswith(b"\xff\xd8\xff"):
+        return None
+    for marker, start, _ in _jpeg_segments(data):
+        if marker in _FRAMES:
+            height, width = struct.unpack_from(">HH", data, start + 5)
+            return (height, width) if jpeg_orientation(data) >= 5 else (width, height)
+    return None
 
 
 def without_metadata(data: bytes) -> bytes:

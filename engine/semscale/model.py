@@ -12,9 +12,10 @@ Shape letters, used in every docstring:
 from __future__ import annotations
 
 import dataclasses
+import html
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import numpy.typing as npt
@@ -36,6 +37,7 @@ class Sample:
     text: str | None = None
     model: str | None = None
     seed: int | None = None
+    fingerprint: str = ""  # changes when the file or what is known of it does; "" where nobody can tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class Failure:
     text: str | None = None
     model: str | None = None
     seed: int | None = None
+    fingerprint: str = ""  # of the Sample; "" where it should be tried again whatever happens
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +136,7 @@ class Source(Protocol):
     uri: str
     layout: str  # how keys were understood, in words
     n_ignored: int  # files that are not images
+    n_strays: int  # images that do not fit the layout and are grouped by folder
 
     def keys(self) -> Sequence[str]:
         """Stable ids in stable order, each once."""
@@ -144,6 +148,10 @@ class Source(Protocol):
 
     def read(self, indices: Iterable[int]) -> Iterator[Sample | Failure]:
         """One Sample or Failure for each index into `keys`, in the order given."""
+        ...
+
+    def fingerprint(self, index: int) -> str:
+        """The fingerprint that `read` would give this item now, found without reading it."""
         ...
 
 
@@ -181,4 +189,7 @@ class Score:
     interval: Interval | None
     higher_is_better: bool
     params: Mapping[str, Any]
-    per_item: Array | None = field(default=None, repr=False)
+
+    def _repr_html_(self) -> str:
+        interval = "" if self.interval is None else f" ({self.interval.low:.4g} to {self.interval.high:.4g})"
+        return f"<b>{html.escape(self.metric)}</b> {self.value:.4g}{interval}, n = {self.n}"

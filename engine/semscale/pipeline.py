@@ -20,7 +20,8 @@ import torch
 
 from semscale import plan
 from semscale.decode import decode
-from semscale.errors import InputError
+from semscale.errors import InputError, UsageError
+from semscale.headers import jpeg_size
 from semscale.model import Array, Encoder, Failure, Preprocess, Sample, Shard, Source
 from semscale.prefetch import ahead, ordered_map
 from semscale.preprocess import preprocess
@@ -41,6 +42,12 @@ class Settings:
     shard_size: int = 4096
     limit: int | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "workers", "shard_size", "limit"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"{name} {value}: must be at least 1")
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -56,7 +63,7 @@ class Pixels(NamedTuple):
 
     sample: Sample  # without its bytes
     pixels: Array  # (H, W, 3) uint8 as the encoder wants them
-    width: int  # of the decoded image
+    width: int  # of the upright image, whatever size it was decoded at
     height: int
     sha256: str  # of the encoded file
 
@@ -77,13 +84,33 @@ def extend_plan(store: Store, source: Source, settings: Settings) -> None:
     planned = store.plan()
     new = plan.unplanned(keys, planned.column("key").to_pylist())
     if settings.limit is not None:
-        new = new[: max(0, settings.limit - len(planned))]
+        if settings.limit < len(planned):
+            raise UsageError(
+                f"limit {settings.limit}: {store.path} already holds {len(planned)}; choose another folder"
+            )
+        new = new[: settings.limit - len(planned)]
     if new:
         first = planned.column("shard")[-1].as_py() + 1 if len(planned) else 0
         shards = plan.cut(len(new), settings.shard_size, first_index=first)
         uris = source.uris()
         column = [shard.index for shard in shards for _ in range(shard.count)]
         store.append_plan([keys[i] for i in new], [uris[i] for i in new], column)
+
+
+def discard_changed(store: Store, source: Source) -> int:
+    """Forget the finished shards in which an input is no longer what it was; return how many inputs that are.
+
+    What vanished keeps its embedding: it was there when it was scored.
+    """
+    index_of = {key: index for index, key in enumerate(source.keys())} if store.finished() else {}
+    changed = 0
+    for shard in store.finished():
+        known = store.fingerprints(shard).items()
+        differ = [key for key, old in known if key in index_of and source.fingerprint(index_of[key]) != old]
+        if differ:
+            store.discard(shard)
+        changed += len(differ)
+    return changed
 
 
 def embed(
@@ -145,11 +172,12 @@ class _Prepare:
         except InputError as error:
             return _failure(sample, error)
         digest = hashlib.sha256(sample.image).hexdigest()
-        return Pixels(replace(sample, image=b""), pixels, image.shape[1], image.shape[0], digest)
+        width, height = (None if self._exact else jpeg_size(sample.image)) or (image.shape[1], image.shape[0])
+        return Pixels(replace(sample, image=b""), pixels, width, height, digest)
 
 
 def _failure(sample: Sample, error: InputError) -> Failure:
-    known = (sample.group, sample.text, sample.model, sample.seed)
+    known = (sample.group, sample.text, sample.model, sample.seed, sample.fingerprint)
     return Failure(sample.key, sample.uri, error.code, error.message, *known)
 
 
@@ -174,14 +202,15 @@ def _encoded(
     vectors: list[Array] = []
     for batch in batches:
         if batch.images:
-            with clock.stage("encode"):
+            with clock.stage("encode images"):
                 vectors.append(encoder.encode(np.stack([image.pixels for image in batch.images])))
         images += [image._replace(pixels=np.empty(0, np.uint8)) for image in batch.images]
         failures += batch.failures
         counter.add(len(batch.images), len(batch.failures))
         if batch.last:
-            with clock.stage("encode"):
-                yield _shard_data(batch.shard, vectors, images, failures, encoder.spec.dim, texts)
+            with clock.stage("encode texts"):
+                data = _shard_data(batch.shard, vectors, images, failures, encoder.spec.dim, texts)
+            yield data
             images, failures, vectors = [], [], []
 
 
@@ -212,6 +241,7 @@ def _metadata(images: list[Pixels], rows: list[int | None], truncated: list[bool
         "sha256": [image.sha256 for image in images],
         "text_row": rows,
         "text_truncated": truncated,
+        "fingerprint": [s.fingerprint for s in samples],
     }
     return pa.table(columns, schema=METADATA)
 

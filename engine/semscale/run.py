@@ -15,7 +15,7 @@ from typing import Any
 
 from semscale import outputs, pipeline
 from semscale.encoders import DEFAULT_MODEL, find_exported, load_spec, open_encoder
-from semscale.errors import MissingDependencyError
+from semscale.errors import MissingDependencyError, UsageError
 from semscale.files import exclusive
 from semscale.metrics import alignment
 from semscale.model import Encoder, Interval, Score, Source
@@ -30,6 +30,9 @@ from semscale.texts import TextTower
 from semscale.timing import Clock
 from semscale.tokens import Tokenizer
 
+DECODES = ("exact", "fast")
+DTYPES = ("float32", "float16")
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -42,6 +45,21 @@ class Options:
     decode: str = "exact"
     dtype: str = "float32"  # of the stored vectors
     settings: Settings = dataclasses.field(default_factory=Settings)
+
+    def __post_init__(self) -> None:
+        alignment.preset(self.clip_score)
+        for name, value, known in (("decode", self.decode, DECODES), ("dtype", self.dtype, DTYPES)):
+            if value not in known:
+                raise UsageError(f"unknown {name} {value!r}; choose from {', '.join(known)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """A store that holds every input of its source, and how it came to."""
+
+    store: Store
+    images_per_second: float | None  # None when there was nothing left to embed
+    n_changed: int  # inputs that were embedded again because they are no longer what they were
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +101,12 @@ def score(
     convention = alignment.preset(chosen.clip_score)
     with clock.stage("list"):
         opened = open_source(source, group_by=chosen.group_by)
+    model = exported_folder(chosen.model)
+    chosen = dataclasses.replace(chosen, model=str(model))
     folder = Path(out) if out is not None else default_out(source)
     with exclusive(folder):
-        store, rate = _embed(opened, folder / "stores", chosen, clock, on_progress)
+        filled = fill(opened, folder / "stores" / _slug(model), chosen, clock=clock, on_progress=on_progress)
+        store = filled.store
         with clock.stage("score"):
             scores = score_store(store, convention)
             outputs.write_groups(folder / "groups.parquet", store, scores, convention)
@@ -95,7 +116,8 @@ def score(
             "n_groups": len(scores.groups),
             "n_invalid": int((~scores.row_valid).sum()),
             "n_truncated_texts": truncated_texts(store),
-            "images_per_second": rate,
+            "n_changed": filled.n_changed,
+            "images_per_second": filled.images_per_second,
             "out": str(folder),
             "scores": all_scores(scores, convention),
             **described(store, chosen),
@@ -113,8 +135,7 @@ def embed(
     """Embed the images of `source` into the folder `store`, and nothing else; resumes. `options`: fields of Options."""
     chosen = Options(**options)
     opened = open_source(source, group_by=chosen.group_by)
-    with exclusive(Path(store)):
-        return _embed_into(opened, Path(store), chosen, Clock(), on_progress)[0]
+    return fill(opened, Path(store), chosen, clock=Clock(), on_progress=on_progress).store
 
 
 def default_out(source: str | Path) -> Path:
@@ -139,35 +160,33 @@ def export_package() -> Any:
     return importlib.import_module("semscale_export")
 
 
-def _embed(
-    source: Source, stores: Path, chosen: Options, clock: Clock, on_progress: Callable[[Progress], None]
-) -> tuple[Store, float | None]:
-    folder = exported_folder(chosen.model)
-    name = re.sub(r"[^A-Za-z0-9._-]+", "--", load_spec(folder / "image").name).strip("-.") or "encoder"
-    chosen = dataclasses.replace(chosen, model=str(folder))
-    return _embed_into(source, stores / name, chosen, clock, on_progress)
-
-
-def _embed_into(
-    source: Source, path: Path, chosen: Options, clock: Clock, on_progress: Callable[[Progress], None]
-) -> tuple[Store, float | None]:
-    """Fill the store at `path`; also the images a second, or None when there was nothing left to do."""
+def fill(
+    source: Source, path: Path, chosen: Options, *, clock: Clock, on_progress: Callable[[Progress], None]
+) -> Filled:
+    """Embed what the store at `path` does not hold yet, or holds of an input that has changed since."""
     folder = exported_folder(chosen.model)
     texts = _text_tower(folder, chosen)
-    store = Store.create(path, _spec(source, folder, chosen, texts))
-    pipeline.extend_plan(store, source, chosen.settings)
-    before = len(store.images)
-    started = time.perf_counter()
-    encoder = open_encoder(folder / "image", backend=chosen.backend)
+    with clock.stage("open model"):
+        encoder = open_encoder(folder / "image", backend=chosen.backend)
     try:
-        pipeline.embed(
-            source, store, encoder, texts=texts, settings=chosen.settings, clock=clock, on_progress=on_progress
-        )
+        with exclusive(path):
+            store = Store.create(path, _spec(source, encoder, chosen, texts))
+            changed = pipeline.discard_changed(store, source)
+            pipeline.extend_plan(store, source, chosen.settings)
+            before, started = len(store.images), time.perf_counter()
+            pipeline.embed(
+                source, store, encoder, texts=texts, settings=chosen.settings, clock=clock, on_progress=on_progress
+            )
     finally:
         encoder.close()
     store = Store(path)
     new = len(store.images) - before
-    return store, new / (time.perf_counter() - started) if new else None
+    return Filled(store, new / (time.perf_counter() - started) if new else None, changed)
+
+
+def _slug(model: Path) -> str:
+    """The name of a model as the name of a folder."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "--", load_spec(model / "image").name).strip("-.") or "encoder"
 
 
 def _text_tower(folder: Path, chosen: Options) -> TextTower | None:
@@ -181,7 +200,7 @@ def _text_tower(folder: Path, chosen: Options) -> TextTower | None:
     return TextTower(load_spec(path), opened, prefix=alignment.preset(chosen.clip_score).prefix)
 
 
-def _spec(source: Source, folder: Path, chosen: Options, texts: TextTower | None) -> StoreSpec:
+def _spec(source: Source, encoder: Encoder, chosen: Options, texts: TextTower | None) -> StoreSpec:
     return StoreSpec(
         source=source.uri,
         layout=source.layout,
@@ -189,7 +208,8 @@ def _spec(source: Source, folder: Path, chosen: Options, texts: TextTower | None
         decode=chosen.decode,
         dtype=chosen.dtype,
         text_prefix=texts.prefix if texts else "",
-        image=load_spec(folder / "image"),
+        backend=chosen.backend,
+        image=encoder.spec,
         text=texts.spec if texts else None,
     )
 
@@ -206,6 +226,7 @@ def counts(store: Store, source: Source) -> dict[str, Any]:
         "n_ok": ok,
         "n_failed": failed,
         "n_ignored": source.n_ignored,
+        "n_strays": source.n_strays,
         "failures": dict(sorted(reasons.items())),
     }
 
@@ -224,7 +245,7 @@ def described(store: Store, chosen: Options) -> dict[str, Any]:
         "source": spec.source,
         "layout": spec.layout,
         "models": {name: None if tower is None else dataclasses.asdict(tower) for name, tower in models.items()},
-        "backend": chosen.backend,
+        "backend": spec.backend,
         "parameters": {
             "clip_score": chosen.clip_score,
             "group_by": spec.group_by,

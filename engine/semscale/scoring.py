@@ -56,6 +56,7 @@ class Scores:
     between: dict[str | None, float]  # mean similarity between groups, by model
     row_similarity: Array  # (N,) mean clamped similarity of each image to the others of its group
     row_valid: Array  # (N,) bool
+    row_has_text: Array  # (N,) bool
     clip: Array | None  # (N,) CLIP score of each image; None when the store has no texts
 
 
@@ -68,7 +69,7 @@ def score_store(store: Store, convention: Preset) -> Scores:
     score = partial(_score_chunk, store, text_rows, convention)
     for part in ordered_map(score, _chunks(groups, dim), workers=CORES, depth=2 * CORES):
         table.add(part)
-    return table.finish(has_texts=bool((text_rows >= 0).any()))
+    return table.finish(has_text=text_rows >= 0)
 
 
 def group_rows(store: Store) -> Groups:
@@ -105,7 +106,9 @@ def _chunks(groups: Groups, dim: int) -> Iterator[tuple[Array, Array]]:
     starts = np.cumsum(sizes) - sizes
     for size in np.unique(sizes[sizes > 0]):
         same = np.flatnonzero(sizes == size)
-        for part in np.array_split(same, max(1, int(len(same) * size * max(dim, size) // CHUNK))):
+        together = max(1, int(CHUNK // (size * max(dim, size))))
+        for first in range(0, len(same), together):
+            part = same[first : first + together]
             yield part, order[starts[part][:, None] + np.arange(size)]
 
 
@@ -197,8 +200,8 @@ class _Table:
         for name in np.unique(models):
             self._between.setdefault(str(name) or None, Between(self._dim)).add(same.means[models == name])
 
-    def finish(self, *, has_texts: bool) -> Scores:
-        """The finished columns."""
+    def finish(self, *, has_text: Array) -> Scores:
+        """The finished columns; `has_text` is (N,) bool."""
         between = {model: sums.value for model, sums in self._between.items()}
         base = np.array([between.get(model, np.nan) for model in self._groups.model], np.float64)
         low, high = student_interval(self._scs, self._se, self._n, (0.0, 100.0))
@@ -206,7 +209,7 @@ class _Table:
             groups=self._groups, n=self._n, n_invalid=self._invalid(), scs=self._scs, se=self._se, low=low, high=high,
             corrected=corrected(self._scs, base), n_clamped=self._clamped, medoid=self._medoid, outlier=self._outlier,
             minimum=self._min, maximum=self._max, between=between, row_similarity=self._similarity,
-            row_valid=self._valid, clip=self._clip if has_texts else None,
+            row_valid=self._valid, row_has_text=has_text, clip=self._clip if has_text.any() else None,
         )  # fmt: skip
 
     def _invalid(self) -> Array:

@@ -29,6 +29,7 @@ from semscale.files import replacing
 from semscale.model import Array, Failure, ModelSpec, Shard
 
 FORMAT = 1
+KINDS = ("errors", "metadata", "img_emb", "text_emb")  # of files of a shard
 PLAN = pa.schema([("key", pa.string()), ("uri", pa.string()), ("shard", pa.int32())])
 METADATA = pa.schema(
     [
@@ -44,6 +45,7 @@ METADATA = pa.schema(
         ("sha256", pa.string()),
         ("text_row", pa.int32()),
         ("text_truncated", pa.bool_()),
+        ("fingerprint", pa.string()),
     ]
 )
 ERRORS = pa.schema(
@@ -56,6 +58,7 @@ ERRORS = pa.schema(
         ("caption", pa.string()),
         ("model", pa.string()),
         ("seed", pa.int64()),
+        ("fingerprint", pa.string()),
     ]
 )
 
@@ -69,7 +72,8 @@ class StoreSpec:
     group_by: str  # "text" (where there is one, else the parent folder), "parent", or a metadata column
     decode: str  # "exact" or "fast"
     dtype: str  # of the vectors: "float32" or "float16"
-    text_prefix: str  # put before every text
+    text_prefix: str  # put before every text; part of the CLIP score's preset
+    backend: str  # what ran the encoder
     image: ModelSpec
     text: ModelSpec | None
 
@@ -129,6 +133,7 @@ class Store:
         accounted = len(data.vectors) + len(data.failures)
         assert accounted == data.shard.count, f"shard {data.shard.index}: {accounted} rows for {data.shard.count} items"
         assert len(data.metadata) == len(data.vectors)
+        self.discard(data.shard.index)  # what a run that died here, with other inputs, may have left
         if len(data.vectors):
             self._write_array("img_emb", data.shard.index, data.vectors)
             with replacing(self._file("metadata", data.shard.index)) as temporary:
@@ -137,6 +142,20 @@ class Store:
             self._write_array("text_emb", data.shard.index, data.texts)
         with replacing(self._file("errors", data.shard.index)) as temporary:
             pq.write_table(_errors_table(data.failures), temporary)
+
+    def discard(self, index: int) -> None:
+        """Forget a shard; its errors file goes first, so that it counts as unfinished from then on."""
+        for kind in KINDS:
+            self._file(kind, index).unlink(missing_ok=True)
+
+    def fingerprints(self, index: int) -> dict[str, str]:
+        """Key -> fingerprint of every item of a finished shard."""
+        found: dict[str, str] = {}
+        for kind in ("metadata", "errors"):
+            if self._file(kind, index).exists():
+                table = pq.read_table(self._file(kind, index), columns=["key", "fingerprint"])
+                found.update(zip(*(column.to_pylist() for column in table.columns), strict=True))
+        return found
 
     def _write_array(self, kind: str, index: int, rows: Array) -> None:
         with replacing(self._file(kind, index)) as temporary, temporary.open("wb") as file:
@@ -203,6 +222,7 @@ class Rows:
 
     def take(self, rows: Array) -> Array:
         """(k,) row numbers -> (k, D) float32, in the order asked for."""
+        rows = np.asarray(rows, np.int64)
         out = np.empty((len(rows), self.shape[1]), np.float32)
         owner = np.searchsorted(self._starts, rows, side="right") - 1
         for part in np.unique(owner):

@@ -50,7 +50,7 @@ class Alignment:
     method: str
     n: int  # images
     n_groups: int
-    n_invalid: int  # images with a text but an embedding of zeros or NaN
+    n_invalid: int  # images with a text, but an embedding of either that is zeros or NaN
     median: float
     sd: float
     sd_ddof: int
@@ -86,12 +86,13 @@ def alignment(
     valid = mine & np.isfinite(scores.clip)
     totals, counts = sums_by_group(scores, np.where(valid, scores.clip, np.nan))
     items, full = scores.clip[valid], counts > 0
+    lost = mine & scores.row_has_text & ~valid
     bounds = (-np.inf if convention.clamp == "none" else 0.0, convention.scale)
     interval = clustered_mean_interval(totals[full], counts[full], bounds) or mean_interval(items, bounds)
     low, high, level, method = _ends(interval)
     return Alignment(
         value=float(mean_score(items.sum(), len(items), convention)), low=low, high=high, level=level, method=method,
-        n=len(items), n_groups=int(full.sum()), n_invalid=int((mine & ~scores.row_valid).sum()),
+        n=len(items), n_groups=int(full.sum()), n_invalid=int(lost.sum()),
         median=_or_nan(np.median, items), sd=_sd(items), sd_ddof=1,
         higher_is_better=True, params=dataclasses.asdict(convention),
     )  # fmt: skip

@@ -32,7 +32,7 @@ class TextTower:
 
     def encode(self, texts: Sequence[str]) -> tuple[Array, Array]:
         """Texts -> (N, D) float32 and (N,) bool, true where a text was longer than the encoder reads."""
-        new = list(dict.fromkeys(text for text in texts if text not in self._memory))
+        new = [text for text in dict.fromkeys(texts) if not self._recall(text)]
         for start in range(0, len(new), BATCH):
             self._remember(new[start : start + BATCH])
         rows = [self._memory[text] for text in texts]
@@ -40,6 +40,11 @@ class TextTower:
             self._memory.popitem(last=False)
         vectors = np.stack([row for row, _ in rows]) if rows else np.empty((0, self.spec.dim), np.float32)
         return vectors, np.array([cut for _, cut in rows], bool)
+
+    def _recall(self, text: str) -> bool:
+        if text in self._memory:
+            self._memory.move_to_end(text)
+        return text in self._memory
 
     def _remember(self, texts: Sequence[str]) -> None:
         tokenizer, encoder = self._opened

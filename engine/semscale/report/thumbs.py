@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import os
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote_to_bytes
 
 from PIL import Image
 
@@ -31,7 +33,8 @@ class Thumb:
 def thumbnail(member: Member) -> Thumb:
     """Return the picture of `member`, read from its file; never raises for a missing, changed or broken file."""
     try:
-        data = Path(member.uri).read_bytes() if Path(member.uri).is_file() else None
+        path = _path(member.uri)
+        data = path.read_bytes() if path.is_file() else None
     except OSError:
         return _missing("file cannot be read")
     if data is None:
@@ -42,6 +45,12 @@ def thumbnail(member: Member) -> Thumb:
         return _encode(Image.fromarray(decode(data)))
     except InputError:
         return _missing("file cannot be shown")
+
+
+def _path(uri: str) -> Path:
+    if not uri.startswith("file://"):
+        return Path(uri)
+    return Path(os.fsdecode(unquote_to_bytes(uri.removeprefix("file://"))))  # how a path that is not UTF-8 is written
 
 
 def _encode(image: Image.Image) -> Thumb:

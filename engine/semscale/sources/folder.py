@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,41 +13,47 @@ import pyarrow as pa
 from semscale.errors import InputError, SourceError, UsageError
 from semscale.model import Failure, Sample
 from semscale.sources.layout import Described, Layout, describe, detect, is_image_name
-from semscale.sources.metadata import NAMES, read_metadata
+from semscale.sources.metadata import NAMES, Metadata, read_metadata
+from semscale.sources.names import key_of, uri_of
+from semscale.sources.tree import walk
+
+MAX_FILE_BYTES = 1 << 30  # a larger file is no image that anyone means to score, and might not fit into memory
 
 
 class FolderSource:
     """Images under one folder, in the byte order of their relative paths.
 
-    The listing holds one compact string a file (about 60 bytes), the only thing that grows with the folder.
+    The listing holds one compact string a file (about 60 bytes), the only thing that grows with the folder. Links to
+    folders are followed, each real folder once: see `tree.walk`.
     """
 
+    n_ignored: int  # files that are neither images nor named by the metadata
+    n_strays: int  # images that do not fit the layout and are grouped by their folder instead
+
     def __init__(self, root: Path, *, group_by: str | None = None) -> None:
-        self.root = Path(os.path.abspath(root))
-        self.uri = str(self.root)
-        names, self.n_ignored = _listing(self.root)
-        self._metadata = read_metadata(self.root, group_column=_column(group_by))
-        if self._metadata is None and _column(group_by) is not None:
-            raise UsageError(f"--group-by {group_by}: {root} has no metadata file; use 'parent' or add one of {NAMES}")
-        listed = [] if self._metadata is None else map(os.fsencode, self._metadata.file_names.to_pylist())
-        self._names = pa.array(sorted({*names, *listed}), pa.binary())
-        if not len(self._names):
+        self._root = os.fsencode(os.path.abspath(root))
+        self.uri = uri_of(self._root)
+        self._parents_only = group_by == "parent"
+        self._metadata = _metadata(root, None if self._parents_only else group_by)
+        listed = set() if self._metadata is None else set(self._metadata.file_names.to_pylist())
+        names, self.n_ignored = _listing(self._root, listed)
+        if not names:
             raise SourceError(
                 f"{root}: no images among {self.n_ignored} files; known suffixes end in .jpg, .png, .webp ..."
             )
-        self._keys = pa.array((_key(name) for name in self._names.to_pylist()), pa.string())
-        self._parents_only = group_by == "parent"
-        self._layout = Layout.METADATA if self._metadata is not None else detect(self._keys.to_pylist())
-        self._rows = None if self._metadata is None else self._metadata.rows_of(self._keys)
+        self._names = pa.array(names, pa.binary())
+        self._keys = pa.array(map(key_of, names), pa.string())
+        self._rows = None if self._metadata is None else self._metadata.rows_of(self._names)
+        self._layout, self.n_strays = detect(self.keys()) if self._metadata is None else (Layout.METADATA, 0)
         self.layout = self._layout.value
 
     def keys(self) -> Sequence[str]:
-        """Relative paths with forward slashes; bytes that are not UTF-8 are shown as backslash escapes."""
+        """Relative paths with forward slashes, each once; `names.key_of` says how odd names are shown."""
         return self._keys.to_pylist()
 
     def uris(self) -> Sequence[str]:
-        """Absolute paths."""
-        return [str(self.root / key) for key in self.keys()]
+        """Absolute paths, or `file://` URIs where they are not UTF-8."""
+        return [uri_of(os.path.join(self._root, name)) for name in self._names.to_pylist()]
 
     def read(self, indices: Iterable[int]) -> Iterator[Sample | Failure]:
         """The bytes of each file, or why there are none."""
@@ -54,13 +61,23 @@ class FolderSource:
             yield self._read(index)
 
     def _read(self, index: int) -> Sample | Failure:
-        key = self._keys[index].as_py()
-        uri, known = str(self.root / key), self._describe(index, key)
+        key, path = self._keys[index].as_py(), os.path.join(self._root, self._names[index].as_py())
+        uri, known = uri_of(path), self._describe(index, key)
+        described = (known.group, known.text, known.model, known.seed)
         try:
-            data = _bytes_of(os.path.join(os.fsencode(self.root), self._names[index].as_py()))
+            data, status = _bytes_of(path)
         except InputError as error:
-            return Failure(key, uri, error.code, error.message, known.group, known.text, known.model, known.seed)
-        return Sample(key, uri, data, known.group, known.text, known.model, known.seed)
+            return Failure(key, uri, error.code, error.message, *described, self.fingerprint(index))
+        return Sample(key, uri, data, *described, _fingerprint(status, True, known))
+
+    def fingerprint(self, index: int) -> str:
+        """Size, time of change, readability and description of a file, in 16 digits; "" where there is no file."""
+        path = os.path.join(self._root, self._names[index].as_py())
+        try:
+            status = os.stat(path)
+        except OSError:
+            return ""
+        return _fingerprint(status, os.access(path, os.R_OK), self._describe(index, self._keys[index].as_py()))
 
     def _describe(self, index: int, key: str) -> Described:
         if self._metadata is None or self._rows is None:
@@ -72,49 +89,45 @@ class FolderSource:
         return known
 
 
-def _column(group_by: str | None) -> str | None:
-    return None if group_by in (None, "parent") else group_by
+def _metadata(root: Path, group_column: str | None) -> Metadata | None:
+    found = read_metadata(root, group_column=group_column)
+    if found is None and group_column is not None:
+        raise UsageError(f"--group-by {group_column}: {root} has no metadata file; use 'parent' or add one of {NAMES}")
+    return found
 
 
-def _key(name: bytes) -> str:
-    return name.decode("utf-8", "backslashreplace")
-
-
-def _listing(root: Path) -> tuple[list[bytes], int]:
-    """Relative paths of all images, and how many other files there are. Links to folders are followed once."""
-    names: list[bytes] = []
+def _listing(root: bytes, listed: set[bytes]) -> tuple[list[bytes], int]:
+    """Relative paths of all images and of all files in `listed`, sorted, and how many other files there are."""
+    names = set(listed)
     ignored = 0
-    for folder, files in _walk(os.fsencode(root), set()):
-        prefix = os.path.relpath(folder, os.fsencode(root))
-        for file in files:
-            if is_image_name(os.fsdecode(file)):
-                names.append(file if prefix == b"." else os.path.join(prefix, file))
-            elif not (prefix == b"." and os.fsdecode(file) in NAMES):
-                ignored += 1
-    return names, ignored
+    for name in walk(root):
+        text = os.fsdecode(name)
+        if is_image_name(text):
+            names.add(name)
+        elif name not in listed and text not in NAMES:
+            ignored += 1
+    return sorted(names), ignored
 
 
-def _walk(folder: bytes, above: set[tuple[int, int]]) -> Iterator[tuple[bytes, list[bytes]]]:
-    here = os.stat(folder)
-    identity = (here.st_dev, here.st_ino)
-    if identity in above:  # a link that leads back to where we came from
-        return
+def _fingerprint(status: os.stat_result, readable: bool, known: Described) -> str:
+    told = (status.st_size, status.st_mtime_ns, readable, known.group, known.text, known.model, known.seed)
+    return hashlib.blake2b(repr(told).encode("utf-8", "backslashreplace"), digest_size=8).hexdigest()
+
+
+def _bytes_of(path: bytes) -> tuple[bytes, os.stat_result]:
     try:
-        entries = list(os.scandir(folder))
-    except OSError as error:
-        raise SourceError(f"{os.fsdecode(folder)}: cannot be listed: {error.strerror}") from error
-    yield folder, [entry.name for entry in entries if not entry.is_dir()]
-    for entry in sorted((entry for entry in entries if entry.is_dir()), key=lambda entry: entry.name):
-        yield from _walk(entry.path, above | {identity})
-
-
-def _bytes_of(path: bytes) -> bytes:
-    try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for ever
-            raise InputError("unreadable", "not a regular file; remove it or replace it by the image itself")
-        with open(path, "rb") as file:
-            return file.read()
+        with open(path, "rb", opener=_open_at_once) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise InputError("unreadable", "not a regular file; remove it or replace it by the image itself")
+            if status.st_size > MAX_FILE_BYTES:
+                raise InputError("too-large", f"the file is {status.st_size} bytes, over {MAX_FILE_BYTES}; shrink it")
+            return file.read(), status
     except FileNotFoundError as error:
         raise InputError("missing", "the file is not there: restore it, or remove its row from the metadata") from error
     except OSError as error:
         raise InputError("unreadable", f"the file cannot be read: {error.strerror}; check its permissions") from error
+
+
+def _open_at_once(path: bytes, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # a pipe would make us wait for ever

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import PurePosixPath
@@ -38,14 +38,20 @@ def is_image_name(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in SUFFIXES
 
 
-def detect(keys: Iterable[str]) -> Layout:
-    """PUBLISHED when every key is model/prompt/<digits>.<suffix>, the layout of the published study; else PARENT."""
-    matches = [MODEL_PROMPT_SEED.fullmatch(key) is not None for key in keys]
-    return Layout.PUBLISHED if matches and all(matches) else Layout.PARENT
+def detect(keys: Sequence[str]) -> tuple[Layout, int]:
+    """The layout of a folder without metadata, and how many keys do not fit it.
+
+    PUBLISHED, the layout of the published study, when at least 95 % of the keys are model/prompt/<digits>.<suffix>, so
+    that a stray image does not take prompts and models away from all others; else PARENT, which every key fits.
+    """
+    strays = sum(MODEL_PROMPT_SEED.fullmatch(key) is None for key in keys)
+    if strays < len(keys) and 20 * strays <= len(keys):
+        return Layout.PUBLISHED, strays
+    return Layout.PARENT, 0
 
 
 def describe(key: str, layout: Layout) -> Described:
-    """Read model, prompt, seed or parent folder off a key."""
+    """Read model, prompt and seed off a key, or its parent folder where it does not fit the layout."""
     path = PurePosixPath(key)
     if layout is Layout.PUBLISHED and MODEL_PROMPT_SEED.fullmatch(key):
         model, prompt = path.parts[:2]

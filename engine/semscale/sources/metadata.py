@@ -1,22 +1,21 @@
 """The table beside the images: `metadata.csv`, `.jsonl` or `.parquet`, one row an image.
 
 The Hugging Face ImageFolder convention: the column `file_name` holds the path relative to the folder; all else
-is optional: `text`, `prompt` or `caption`; `model`; `seed`.
+is optional: `text`, `prompt` or `caption`, of which the first that is not blank counts; `model`; `seed`.
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
-import pyarrow.json
-import pyarrow.parquet
 
 from semscale.errors import SourceError
 from semscale.sources.layout import Described
+from semscale.sources.tables import read_table
 
 NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 TEXT_COLUMNS = ("text", "prompt", "caption")
@@ -24,30 +23,35 @@ TEXT_COLUMNS = ("text", "prompt", "caption")
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """The rows of a metadata file, reduced to the columns that matter."""
+    """The rows of a metadata file, reduced to what matters; null where a row says nothing."""
 
-    path: Path
-    file_names: pa.Array  # string, each once
-    columns: dict[str, pa.Array]  # "text", "model", "group": string; "seed": int64; only those the file has
+    file_names: pa.Array  # binary, relative paths, each once
+    text: pa.ChunkedArray  # string
+    model: pa.ChunkedArray  # string
+    seed: pa.ChunkedArray  # int64
+    group: pa.ChunkedArray  # string: the column to group by, else the text
 
-    def rows_of(self, keys: pa.Array) -> pa.Array:
-        """(N,) int32: the row of each key, null where the file does not name it."""
-        return pc.index_in(keys, value_set=self.file_names)
+    def rows_of(self, names: pa.Array) -> pa.Array:
+        """(N,) int32: the row of each relative path (binary), null where the file does not name it."""
+        return pc.index_in(names, value_set=self.file_names)
 
     def describe(self, row: int | None, key: str) -> Described:
-        """What the file says of one image; its group is the text where there is one, else the parent folder."""
-        found = {name: None if row is None else column[row].as_py() for name, column in self.columns.items()}
-        text = found.get("text")
-        group = found.get("group") if "group" in self.columns else text
-        fallback = str(PurePosixPath(key).parent)
-        return Described(fallback if group is None else group, text, found.get("model"), found.get("seed"))
+        """What the file says of one image; where it names no group, that is the folder, as `./folder`.
+
+        The dot keeps a folder `dog` apart from the images whose text is `dog`.
+        """
+        folder = "/".join((".", *PurePosixPath(key).parent.parts))
+        if row is None:
+            return Described(folder)
+        group, text, model, seed = (c[row].as_py() for c in (self.group, self.text, self.model, self.seed))
+        return Described(folder if group is None else group, text, model, seed)
 
 
 def read_metadata(folder: Path, *, group_column: str | None = None) -> Metadata | None:
     """Read the metadata file of a folder, or return None where there is none.
 
-    Raises SourceError for two files, an unreadable file, a missing column, a name given twice, a name that leaves
-    the folder, or a column of the wrong type.
+    Raises SourceError for two files, an unreadable file, a column that is missing or there twice, a name given twice,
+    a name that leaves the folder or cannot be one, or a value of the wrong type.
     """
     found = [folder / name for name in NAMES if (folder / name).is_file()]
     if len(found) > 1:
@@ -55,74 +59,64 @@ def read_metadata(folder: Path, *, group_column: str | None = None) -> Metadata 
     if not found:
         return None
     path = found[0]
-    table = _read_table(path)
-    if "file_name" not in table.column_names:
-        raise SourceError(f"{path}: no column 'file_name'; columns: {', '.join(table.column_names)}")
-    if group_column is not None and group_column not in table.column_names:
-        raise SourceError(f"{path}: no column {group_column!r} to group by; columns: {', '.join(table.column_names)}")
-    return Metadata(path, _file_names(table, path), _columns(table, path, group_column))
+    asked = () if group_column is None else (group_column,)
+    wanted = list(dict.fromkeys(("file_name", *TEXT_COLUMNS, "model", "seed", *asked)))
+    names, table = read_table(path, wanted)
+    for name, use in (("file_name", ""), (group_column, " to group by")):
+        if name is not None and name not in names:
+            raise SourceError(f"{path}: no column {name!r}{use}; columns: {', '.join(names)}")
+    strings = {name: _blank_to_null(_strings(table.column(name), name, path)) for name in wanted}
+    text = pc.coalesce(*(strings[name] for name in TEXT_COLUMNS))
+    group = text if group_column is None else strings[group_column]
+    file_names = _file_names(strings["file_name"], path)
+    return Metadata(file_names, text, strings["model"], _seeds(strings["seed"], path), group)
 
 
-def _read_table(path: Path) -> pa.Table:
-    try:
-        if path.suffix == ".parquet":
-            return pa.parquet.read_table(path)
-        if path.suffix == ".jsonl":
-            return pa.json.read_json(path)
-        return pa.csv.read_csv(
-            path,
-            parse_options=pa.csv.ParseOptions(newlines_in_values=True),
-            convert_options=pa.csv.ConvertOptions(column_types=_csv_types(path)),
-        )
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise SourceError(f"{path}: cannot be read: {error}") from error
-
-
-def _csv_types(path: Path) -> dict[str, pa.DataType]:
-    # Otherwise a prompt "1984" would be read as a number, and "null" or "NA" as no text at all.
-    header = pa.csv.open_csv(path, parse_options=pa.csv.ParseOptions(newlines_in_values=True)).schema.names
-    return {name: pa.string() for name in header}
-
-
-def _file_names(table: pa.Table, path: Path) -> pa.Array:
-    names = _typed(table, "file_name", pa.string(), path)
-    if names.null_count:
-        raise SourceError(f"{path}: row {pc.index(names.is_null(), True).as_py()} has no file_name")
-    normal = pa.array((str(PurePosixPath(name)) for name in names.to_pylist()), pa.string())
-    for name in normal.to_pylist():
-        if name.startswith("/") or ".." in PurePosixPath(name).parts:
-            raise SourceError(f"{path}: file_name {name!r} leaves the folder; use paths relative to {path.parent}")
-    counts = pc.value_counts(normal)
+def _file_names(column: pa.ChunkedArray, path: Path) -> pa.Array:
+    names = pa.array((_file_name(cell.as_py(), row, path) for row, cell in enumerate(column, start=1)), pa.string())
+    counts = pc.value_counts(names)
     repeated = counts.filter(pc.greater(counts.field("counts"), 1))
     if len(repeated):
-        raise SourceError(
-            f"{path}: names {repeated[0]['values'].as_py()!r} {repeated[0]['counts']} times; keep one row"
-        )
-    return normal
+        name, count = (repeated[0][field].as_py() for field in ("values", "counts"))
+        raise SourceError(f"{path}: names {name!r} {count} times; keep one row")
+    return pa.array(map(os.fsencode, names.to_pylist()), pa.binary())
 
 
-def _columns(table: pa.Table, path: Path, group_column: str | None) -> dict[str, pa.Array]:
-    columns: dict[str, pa.Array] = {}
-    text = next((name for name in TEXT_COLUMNS if name in table.column_names), None)
-    for ours, theirs in (("text", text), ("model", "model"), ("group", group_column)):
-        if theirs is not None and theirs in table.column_names:
-            columns[ours] = _blank_to_null(_typed(table, theirs, pa.string(), path))
-    if "seed" in table.column_names:
-        columns["seed"] = _typed(table, "seed", pa.int64(), path)
-    return columns
+def _file_name(name: str | None, row: int, path: Path) -> str:
+    relative = PurePosixPath(name or "")
+    if not relative.parts:
+        raise SourceError(f"{path}: row {row} has no file_name")
+    if relative.is_absolute() or ".." in relative.parts:
+        raise SourceError(f"{path}: row {row}: file_name {name!r} leaves the folder; use paths relative to the folder")
+    if "\0" in str(relative):
+        raise SourceError(f"{path}: row {row}: file_name {name!r} holds a NUL character, which no file name can")
+    return str(relative)
 
 
-def _typed(table: pa.Table, name: str, kind: pa.DataType, path: Path) -> pa.Array:
-    column = table.column(name).combine_chunks()
-    if isinstance(column, pa.ChunkedArray):  # a table of no rows
-        column = pa.array([], kind)
-    if pa.types.is_string(column.type) and pa.types.is_integer(kind):
-        column = _blank_to_null(column)
+def _seeds(column: pa.ChunkedArray, path: Path) -> pa.ChunkedArray:
     try:
-        return column.cast(kind)
+        return column.cast(pa.int64())
+    except pa.ArrowInvalid as error:
+        row, value = next((row, cell.as_py()) for row, cell in enumerate(column, start=1) if not _is_int64(cell))
+        raise SourceError(
+            f"{path}: row {row}, column 'seed': {value!r:.80} is not a whole number of at most 64 bits"
+        ) from error
+
+
+def _is_int64(cell: pa.Scalar) -> bool:
+    try:
+        cell.cast(pa.int64())
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _strings(column: pa.ChunkedArray, name: str, path: Path) -> pa.ChunkedArray:
+    try:
+        return column.cast(pa.string())
     except pa.ArrowException as error:
-        raise SourceError(f"{path}: column {name!r} is {column.type}, not {kind}: {error}") from error
+        raise SourceError(f"{path}: column {name!r} is {column.type}, not text: {error}") from error
 
 
-def _blank_to_null(column: pa.Array) -> pa.Array:
-    return pc.if_else(pc.equal(pc.utf8_trim_whitespace(column), ""), pa.scalar(None, column.type), column)
+def _blank_to_null(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.if_else(pc.equal(pc.utf8_trim_whitespace(column), ""), pa.scalar(None, pa.string()), column)
