@@ -379,6 +379,29 @@ def test_a_file_too_large_for_memory_is_a_failure(tmp_path):
     assert isinstance(small, Sample)
 
 
+def test_a_fingerprint_changes_with_the_file_and_with_what_is_known_of_it(tmp_path):
+    write_tree(tmp_path, ["a.png", "b.png"])
+    table = {"file_name": ["a.png", "b.png", "gone.png"], "text": ["x", "y", "z"]}
+    write_table(tmp_path / "metadata.csv", table)
+    source = open_source(tmp_path)
+    before = [item.fingerprint for item in read_all(source)]
+    assert before == [source.fingerprint(i) for i in range(3)]
+    assert before[2] == "" and len(set(before)) == 3
+    (tmp_path / "a.png").write_bytes(png(9, (31, 17)))
+    write_table(tmp_path / "metadata.csv", table | {"text": ["x", "another", "z"]})
+    after = open_source(tmp_path)
+    assert source.fingerprint(0) != before[0] and source.fingerprint(1) == before[1]
+    assert after.fingerprint(0) == source.fingerprint(0) and after.fingerprint(1) != before[1]
+
+
+def test_a_file_that_becomes_readable_has_another_fingerprint(tmp_path, monkeypatch):
+    write_tree(tmp_path, ["a.png"])
+    source = open_source(tmp_path)
+    readable = source.fingerprint(0)
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    assert source.fingerprint(0) not in ("", readable)
+
+
 def test_results_of_earlier_runs_below_the_source_are_not_listed(tmp_path):
     write_tree(tmp_path, ["g/1.png"])
     (tmp_path / "notes.txt").write_text("no image")

@@ -23,7 +23,7 @@ MAX_FILE_BYTES = 1 << 30  # a larger file is no image that anyone means to score
 class FolderSource:
     """Images under one folder, in the byte order of their relative paths.
 
-    The listing holds one compact string a file (about 60 bytes), the only thing that grows with the folder. Links to
+    The listing holds about 200 bytes a file, the only thing that grows with the folder. Links to
     folders are followed, each real folder once: see `tree.walk`.
     """
 
