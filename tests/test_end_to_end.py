@@ -1,6 +1,8 @@
 """Real photos through the command, against transformers and a double loop that share no code with semscale."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -71,3 +73,13 @@ def test_every_number_equals_the_independent_one(photos, reference, tiny_export,
     assert line["scores"]["scs"]["value"] == pytest.approx(np.mean(expected), abs=1e-3)
     cosines = (unit_rows(images)[0] * unit_rows(texts)[0]).sum(axis=1)
     assert line["scores"]["clip-score"]["value"] == pytest.approx(max(100 * cosines.mean(), 0), abs=1e-3)
+
+
+def test_scoring_with_an_exported_folder_needs_neither_transformers_nor_optimum(photos, tiny_export, tmp_path):
+    code = (
+        "import sys, semscale; semscale.score(sys.argv[1], out=sys.argv[2], model=sys.argv[3]);"
+        "print([name for name in ('transformers', 'optimum', 'onnx', 'semscale_export') if name in sys.modules])"
+    )
+    arguments = [sys.executable, "-W", "error", "-c", code, str(photos[0]), str(tmp_path), str(tiny_export)]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.stderr, done.returncode) == ("[]", "", 0)

@@ -54,7 +54,8 @@ class Console:
 
         def tell(now: Progress) -> None:
             speed = rate(now.done)
-            if (time.monotonic() - last[0] < LINE_EVERY or not now.done) and now.done < now.total:
+            waiting = time.monotonic() - last[0] < LINE_EVERY and now.done < now.total
+            if waiting or not now.done:
                 return
             last[0] = time.monotonic()
             left = (now.total - now.done) / speed if speed else 0.0
@@ -65,31 +66,17 @@ class Console:
 
     def scores(self, run: Any) -> None:
         """The outcome of a run."""
-        summary = run.summary
-        models = summary["models"]
-        if models["image"]["note"]:
-            self._out.print(f"[bold yellow]{escape(models['image']['note'])}[/]")
-        self.say(
-            f"{summary['n_ok']} of {summary['n_found']} images scored in {summary['n_groups']} groups "
-            f"({summary['layout']}), {summary['n_failed']} failed, {summary['n_ignored']} other files ignored"
-        )
-        if summary["n_changed"]:
-            self.say(f"{summary['n_changed']} inputs changed since an earlier run and were embedded again")
-        if summary["n_strays"]:
-            self.say(f"{summary['n_strays']} images do not fit {summary['layout']} and are grouped by folder")
+        for line in _lines_about(run.summary):
+            self.say(line)
         table = Table(box=None, pad_edge=False)
-        for column, justify in (
-            ("score", "left"),
-            ("model", "left"),
-            ("value", "right"),
-            ("95 % interval", "right"),
-            ("n", "right"),
-        ):
-            table.add_column(column, justify=justify)  # type: ignore[arg-type]
-        for name, entry in summary["scores"].items():
+        table.add_column("score")
+        table.add_column("model")
+        for column in ("value", "95 % interval", "n"):
+            table.add_column(column, justify="right")
+        for name, entry in run.summary["scores"].items():
             for model, part in {**entry["by_model"], "all": entry}.items():
-                unit = "groups" if name == "scs" else "images"
-                table.add_row(name, escape(model), _number(part["value"]), _interval(part), f"{part['n']} {unit}")
+                counted = _count(part["n"], "group" if name == "scs" else "image")
+                table.add_row(name, escape(model), _number(part["value"]), _interval(part), counted)
         self._out.print(table)
         self.say(f"report: {run.out / 'report.html'}")
 
@@ -126,6 +113,24 @@ class Console:
             )
             if finding.mend:
                 self.say(f"         mend: {finding.mend}")
+
+
+def _lines_about(summary: dict[str, Any]) -> Iterator[str]:
+    """What to know of a run before its scores."""
+    if summary["models"]["image"]["note"]:
+        yield summary["models"]["image"]["note"]
+    yield (
+        f"{summary['n_ok']} of {_count(summary['n_found'], 'image')} scored in {_count(summary['n_groups'], 'group')} "
+        f"({summary['layout']}), {summary['n_failed']} failed, {_count(summary['n_ignored'], 'other file')} ignored"
+    )
+    if summary["n_changed"]:
+        yield f"embedded again because it changed since an earlier run: {_count(summary['n_changed'], 'input')}"
+    if summary["n_strays"]:
+        yield f"grouped by folder because the name does not fit the layout: {_count(summary['n_strays'], 'image')}"
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 class _Rate:
