@@ -23,9 +23,6 @@ from semscale_export.demo_tokenizer import EOS, train_tokenizer
 
 CHECKPOINT = Path(semscale.producers.__file__).parents[1] / "demo" / "checkpoint"
 SEED = 20_000  # other scenes than those of the card
-# The card's scenes give object 76 %, relation 67 %, size 84 %: object and relation miss the 80 % that is the aim.
-# A floor is that less two to three standard errors of 200 scenes.
-FLOORS = {"object": 0.70, "relation": 0.53, "size": 0.76}
 TINY = demo_training.Recipe(
     scenes=48, steps=25, batch=16, warmup=5, image_width=32, image_layers=1, text_width=32, text_layers=1, dim=32
 )
@@ -61,15 +58,14 @@ def test_checkpoint_is_small_and_safe():
 
 
 def test_finds_the_right_caption_among_32(measured):
-    # The card claims more than 95 % of 1,500; two standard errors of 200 scenes are 3 points.
     assert measured["retrieval"].n == 200
-    assert measured["retrieval"].value > 0.92
+    assert measured["retrieval"].value > 0.95
 
 
 @pytest.mark.parametrize("kind", ATTRIBUTES)
 def test_tells_a_caption_from_one_with_one_attribute_changed(measured, kind):
     assert measured[kind].n >= 40
-    assert measured[kind].value > FLOORS.get(kind, 0.8)
+    assert measured[kind].value > 0.8
 
 
 def test_the_card_states_what_was_measured(measured):
