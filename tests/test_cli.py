@@ -35,7 +35,8 @@ def score(images, model, *more):
     return call("score", images, "-o", images.parent / "out", "--model", model, "--backend", "fake", *more)
 
 
-def test_score_ends_with_one_line_of_json_that_equals_the_summary(images, model):
+def test_score_ends_with_one_line_of_json_that_equals_the_summary(images, model, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["/somewhere/semscale", "score", "my folder"])
     done = score(images, model, "--json")
     assert done.exit_code == 0
     line = json.loads(done.stdout.splitlines()[-1])
@@ -44,7 +45,7 @@ def test_score_ends_with_one_line_of_json_that_equals_the_summary(images, model)
     for key in ("n_found", "n_ok", "n_failed", "n_ignored", "n_groups", "images_per_second", "out", "scores"):
         assert key in line
     assert (images.parent / "out" / "report.html").exists()
-    assert line["provenance"]["command"].startswith("semscale ")
+    assert line["provenance"]["command"] == "semscale score 'my folder'"
 
 
 def test_quiet_prints_nothing_but_json(images, model):
