@@ -129,5 +129,5 @@ def _bytes_of(path: bytes) -> tuple[bytes, os.stat_result]:
         raise InputError("unreadable", f"the file cannot be read: {error.strerror}; check its permissions") from error
 
 
-def _open_at_once(path: bytes, flags: int) -> int:
+def _open_at_once(path: str | bytes, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)  # a pipe would make us wait for ever
