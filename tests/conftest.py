@@ -17,6 +17,14 @@ def own_cache(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def model(tmp_path_factory) -> str:
+    """An exported folder for the fake back end."""
+    from fake_model import write_fake_model
+
+    return str(write_fake_model(tmp_path_factory.mktemp("models") / "fake"))
+
+
+@pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory) -> Path:
     """A random CLIP checkpoint of 64 x 64 pixels and 24 tokens that says `semscale_note`."""
     from checkpoints import set_in_json, write_clip

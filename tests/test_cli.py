@@ -5,7 +5,6 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
-from fake_model import write_fake_model
 from images import write_tree
 
 import semscale
@@ -15,11 +14,6 @@ ROOT = Path(__file__).parents[1]
 NAMES = [
     f"{model}/{prompt}/{seed}.png" for model in ("m1", "m2") for prompt in ("a red fox", "cat") for seed in range(3)
 ]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return str(write_fake_model(tmp_path_factory.mktemp("models") / "fake"))
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@ import json
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from fake_model import write_fake_model
 from images import png, write_tree
 from test_consistency import double_loop
 
@@ -14,11 +13,6 @@ from semscale.pipeline import Settings
 from semscale.store import Store
 
 NAMES = [f"{m}/{p}/{s}.png" for m in ("m1", "m2") for p in ("a red fox", "cat", "blue") for s in range(5)]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return str(write_fake_model(tmp_path_factory.mktemp("models") / "fake"))
 
 
 @pytest.mark.parametrize(("count", "many"), [(1500, 16_384), (1500, 1000)])

@@ -40,14 +40,11 @@ from semscale.errors import InputError
 from semscale.headers import exif_orientation, gif_size, jpeg_orientation, plain_tiff, still_png, without_metadata
 from semscale.model import Array
 
-logging.getLogger("PIL").addHandler(
-    logging.NullHandler()
-)  # it logs what it then raises; only who listens should see it
+# Pillow logs what it then raises; only who listens should see it.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 MAX_PIXELS = 89_478_485  # 256 MiB of RGB; Pillow too starts to doubt a file here (PIL.Image.MAX_IMAGE_PIXELS)
-OVERSAMPLING = (
-    2  # a DCT-scaled JPEG keeps this many times the pixels that the resize needs, so the resize hides the rest
-)
+OVERSAMPLING = 2  # a DCT-scaled JPEG keeps this many times the side that the resize needs, which hides the scaling
 
 _OPENERS: tuple[tuple[re.Pattern[bytes], Callable[[io.BytesIO], ImageFile]], ...] = tuple(
     (re.compile(signature, re.DOTALL), opener)
@@ -64,9 +61,8 @@ _OPENERS: tuple[tuple[re.Pattern[bytes], Callable[[io.BytesIO], ImageFile]], ...
     )
 )
 _TGA = re.compile(rb".[\0\1][\1-\3\x09-\x0b].{13}[\x08\x10\x18\x20]", re.DOTALL)  # no signature, so tried last of all
-_AVIF_EXIF = re.compile(
-    rb"(infe\x02.{7})Exif", re.DOTALL
-)  # HEIF keeps its orientation elsewhere; Pillow only warns of this
+# HEIF keeps its orientation elsewhere; Pillow only warns of this.
+_AVIF_EXIF = re.compile(rb"(infe\x02.{7})Exif", re.DOTALL)
 _DAMAGE = ("bad huffman", "bad arithmetic", "instead of rst")  # what libjpeg says when pixels are wrong, not just odd
 
 _STRANGERS: tuple[tuple[str, re.Pattern[bytes], str], ...] = tuple(
