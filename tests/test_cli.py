@@ -55,6 +55,12 @@ def test_the_table_names_scores_models_and_report(images, model):
     assert "12/12 images" in done.stderr
 
 
+def test_a_model_called_all_has_its_own_row(model, tmp_path):
+    images = write_tree(tmp_path / "images", [f"all/{p}/{s}.png" for p in ("cat", "fox") for s in range(2)])
+    rows = [line for line in score(images, model).stdout.splitlines() if line.startswith("scs ")]
+    assert len(rows) == 2
+
+
 def test_too_many_failures_exit_with_3_after_all_results_are_written(images, model):
     (images / "m1" / "cat" / "0.png").write_bytes(b"")
     done = score(images, model, "--json")

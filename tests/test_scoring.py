@@ -242,3 +242,9 @@ def test_numbers_json_cannot_say_become_null():
         "a": [None, 1.0, None],
         "b": [{"c": 2}],
     }
+
+
+def test_the_raw_interval_stays_within_the_range_of_a_cosine(tmp_path, model):
+    images = write_tree(tmp_path / "images", [f"m/{p}/{s}.png" for p in ("cat", "blue") for s in range(2)])
+    entry = run.score(images, out=tmp_path / "out", model=model, backend="fake", clip_score="raw").summary["scores"]
+    assert -1 <= entry["clip-score"]["low"] <= entry["clip-score"]["value"] <= entry["clip-score"]["high"] <= 1

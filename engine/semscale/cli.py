@@ -19,6 +19,7 @@ import semscale
 from semscale.encoders import DEFAULT_MODEL
 from semscale.errors import SemscaleError, UsageError
 from semscale.metrics.alignment import PRESETS
+from semscale.model import DECODES, DTYPES
 
 DONE, FAILED, WRONG_USAGE, TOO_MANY_ERRORS = 0, 1, 2, 3
 
@@ -59,9 +60,9 @@ def _run_options(command: Callable[..., None]) -> Callable[..., None]:
                          help="Whose convention of the CLIP score: scale, clamping and prefix."),
             click.option("--group-by", metavar="parent|COLUMN",
                          help="Group by parent folder or a metadata column. [default: by text, else parent folder]"),
-            click.option("--decode", type=click.Choice(["exact", "fast"]), default="exact", show_default=True,
+            click.option("--decode", type=click.Choice(DECODES), default="exact", show_default=True,
                          help="'fast' decodes large JPEGs at a reduced size; the README states the deviation."),
-            click.option("--dtype", type=click.Choice(["float32", "float16"]), default="float32", show_default=True,
+            click.option("--dtype", type=click.Choice(DTYPES), default="float32", show_default=True,
                          help="Type of the stored embeddings."),
             click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Images a batch."),
             click.option("--workers", type=click.IntRange(1), help="Decoding threads. [default: one a core]"),
@@ -112,7 +113,7 @@ def score(
         from semscale.estimate import estimate
 
         console.estimate(found := estimate(source, **chosen))
-        _emit(as_json, found.as_dict())
+        _emit(as_json, dataclasses.asdict(found))
         return
     with console.progress() as tell:
         finished = run.score(source, out=out, on_progress=tell, command=_command(), **chosen)
@@ -172,7 +173,7 @@ def export(model: str, out: Path, revision: str | None, as_json: bool, quiet: bo
 
     rows = run.export_package().export(model, out, revision=revision)
     Console(quiet=quiet).parity(rows, out)
-    _emit(as_json, {"out": str(out), "parity": [_plain(row) for row in rows]})
+    _emit(as_json, {"out": str(out), "parity": [dataclasses.asdict(row) for row in rows]})
 
 
 @main.command()
@@ -210,7 +211,7 @@ def doctor(as_json: bool, quiet: bool) -> None:
 
     findings = examine()
     Console(quiet=quiet).findings(findings)
-    _emit(as_json, {"findings": [_plain(finding) for finding in findings]})
+    _emit(as_json, {"findings": [dataclasses.asdict(finding) for finding in findings]})
     sys.exit(FAILED if any(finding.status == "broken" for finding in findings) else DONE)
 
 
@@ -241,10 +242,6 @@ def _emit(as_json: bool, line: dict[str, Any]) -> None:
 
     if as_json:
         click.echo(json.dumps(finite(line), ensure_ascii=False))
-
-
-def _plain(value: Any) -> dict[str, Any]:
-    return dataclasses.asdict(value)
 
 
 def _exit_on_errors(summary: dict[str, Any], max_error_rate: float) -> None:

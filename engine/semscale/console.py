@@ -74,7 +74,7 @@ class Console:
         for column in ("value", "95 % interval", "n"):
             table.add_column(column, justify="right")
         for name, entry in run.summary["scores"].items():
-            for model, part in {**entry["by_model"], "all": entry}.items():
+            for model, part in [*entry["by_model"].items(), ("all", entry)]:
                 counted = _count(part["n"], "group" if name == "scs" else "image")
                 table.add_row(name, escape(model), _number(part["value"]), _interval(part), counted)
         self._out.print(table)

@@ -30,10 +30,6 @@ class Estimate:
     seconds: float
     disk_bytes: int
 
-    def as_dict(self) -> dict[str, Any]:
-        """The fields by name."""
-        return dataclasses.asdict(self)
-
 
 def estimate(source: str | Path, **options: Any) -> Estimate:
     """List `source`, embed its first images into a folder that is thrown away, and extrapolate to a new output folder.

@@ -24,6 +24,8 @@ from semscale.errors import ModelError
 
 Array = npt.NDArray[Any]
 SPEC_FORMAT = 1
+DECODES = ("exact", "fast")  # ways of decoding, the default first
+DTYPES = ("float32", "float16")  # of stored vectors, the default first
 
 
 @dataclass(frozen=True, slots=True)

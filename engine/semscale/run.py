@@ -18,7 +18,7 @@ from semscale.encoders import DEFAULT_MODEL, find_exported, load_spec, open_enco
 from semscale.errors import MissingDependencyError, UsageError
 from semscale.files import exclusive
 from semscale.metrics import alignment
-from semscale.model import Encoder, Interval, Score, Source
+from semscale.model import DECODES, DTYPES, Encoder, Interval, Score, Source
 from semscale.pipeline import Progress, Settings
 from semscale.provenance import provenance
 from semscale.report import write_report
@@ -29,9 +29,6 @@ from semscale.summary import all_scores
 from semscale.texts import TextTower
 from semscale.timing import Clock
 from semscale.tokens import Tokenizer
-
-DECODES = ("exact", "fast")
-DTYPES = ("float32", "float16")
 
 
 @dataclass(frozen=True, slots=True)

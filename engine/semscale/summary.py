@@ -87,7 +87,7 @@ def alignment(
     totals, counts = sums_by_group(scores, np.where(valid, scores.clip, np.nan))
     items, full = scores.clip[valid], counts > 0
     lost = mine & scores.row_has_text & ~valid
-    bounds = (-np.inf if convention.clamp == "none" else 0.0, convention.scale)
+    bounds = (-convention.scale if convention.clamp == "none" else 0.0, convention.scale)
     interval = clustered_mean_interval(totals[full], counts[full], bounds) or mean_interval(items, bounds)
     low, high, level, method = _ends(interval)
     return Alignment(
