@@ -161,9 +161,7 @@ def _decode_other(data: bytes, max_pixels: int) -> Array:
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
-        message = (
-            f"{width} x {height} pixels are more than the {max_pixels} allowed; shrink the file or raise max_pixels"
-        )
+        message = f"{width} x {height} pixels are more than the {max_pixels} allowed; shrink the file"
         raise InputError("too-large", message)
 
 
