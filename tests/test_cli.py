@@ -82,7 +82,7 @@ def test_dry_run_writes_nothing(images, model):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["score", "gone"], 1, "no such folder"),
+        (["score", "gone"], 1, "no such file or folder"),
         (["score"], 2, "Missing argument"),
         (["score", ".", "--clip-score", "best"], 2, "torchmetrics"),
         (["score", ".", "--batch-size", "0"], 2, "batch-size"),

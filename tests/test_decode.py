@@ -1,18 +1,23 @@
 """Encoded bytes to pixels: every mode as a viewer shows it, and hostile bytes as errors with stable codes."""
 
+import base64
 import io
+import re
 import struct
+import sys
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from hostile import ARITHMETIC, hostile, join_png, split_png, tiled_tiff
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from semscale.decode import MAX_PIXELS, decode
+from semscale.avif import coded_size
+from semscale.decode import MAX_PIXELS, MAX_SCANS, decode
 from semscale.errors import InputError
 
 H, W = 40, 56
@@ -287,7 +292,6 @@ def test_harmless_oddities_of_jpeg_decode():
         (b"just a few words", "not-an-image", "text"),
         (b"\x9c" * 40, "not-an-image", "9c"),
         (b"<svg xmlns='x'>", "unsupported", "SVG"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "unsupported", "HEIC"),
         (b"\0\0\0\x18ftypisom\0\0\0\0", "unsupported", "video"),
         (b"\xff\x0a" + b"\x10" * 40, "unsupported", "JPEG XL"),
         (b"%PDF-1.7", "unsupported", "PDF"),
@@ -303,8 +307,18 @@ def test_what_is_no_image_is_named(data, code, word):
 
 def test_too_many_pixels_are_refused_from_the_header():
     for name, data in ALL.items():
-        assert code_of(data, max_pixels=H * W - 1) == "too-large", name
+        with pytest.raises(InputError, match="--max-pixels") as caught:
+            decode(data, max_pixels=H * W - 1)
+        assert caught.value.code == "too-large", name
         assert decode(data, max_pixels=H * W).shape == (H, W, 3)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_no_limit_but_ours_is_asked(name, monkeypatch):
+    """Pillow warns above a limit of its own, and fails above twice that; some readers look at it again and again."""
+    whole = decode(ALL[name])
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    np.testing.assert_array_equal(decode(ALL[name], max_pixels=H * W), whole)
 
 
 def test_a_bomb_is_refused_before_its_pixels_are_read():
@@ -312,7 +326,133 @@ def test_a_bomb_is_refused_before_its_pixels_are_read():
     bomb = bytearray(LOSSY["gif"])
     bomb[6:10] = b"\xff\xff\xff\x7f"
     assert code_of(bytes(bomb)) == "too-large"
-    assert MAX_PIXELS == Image.MAX_IMAGE_PIXELS, "Pillow would warn of files we allow"
+    assert MAX_PIXELS == Image.MAX_IMAGE_PIXELS, "who knows Pillow expects its limit"
+
+
+@pytest.mark.parametrize("kind", [b"iCCP", b"zTXt", b"iTXt"])
+def test_a_png_whose_text_or_profile_is_a_bomb_is_just_a_picture(kind):
+    bomb = b"name\0" + {b"iTXt": b"\1\0\0\0"}.get(kind, b"\0") + zlib.compress(bytes(50_000_000))
+    pieces = split_png(LOSSLESS["png"])
+    np.testing.assert_array_equal(decode(join_png([*pieces[:2], (kind, bomb), *pieces[2:]])), PIXELS)
+
+
+def changed_tag(data, tag, value):
+    changed = bytearray(data)
+    (start,) = struct.unpack_from("<L", data, 4)
+    (count,) = struct.unpack_from("<H", data, start)
+    for entry in range(start + 2, start + 2 + 12 * count, 12):
+        if struct.unpack_from("<H", data, entry)[0] == tag:
+            struct.pack_into("<L", changed, entry + 8, value)
+    return bytes(changed)
+
+
+def test_the_tiles_of_a_tiff_may_not_dwarf_its_picture():
+    data = tiled_tiff(8)
+    assert decode(data).shape == (24, 40, 3)
+    huge = changed_tag(changed_tag(data, 322, 40_000), 323, 40_000)
+    with pytest.raises(InputError, match="tiles of 40000 x 40000"):
+        decode(huge, max_pixels=10**12)
+    assert code_of(huge) == "too-large"
+
+
+def test_a_tiff_of_more_strips_than_rows_is_damaged():
+    """Each would become an object of some hundred bytes, and all could share the same four."""
+    image = Image.new("L", (1, 1))
+    data = bytearray(encoded(image, "TIFF"))
+    (start,) = struct.unpack_from("<L", data, 4)
+    for entry in range(start + 2, start + 2 + 12 * struct.unpack_from("<H", data, start)[0], 12):
+        if struct.unpack_from("<H", data, entry)[0] in {273, 279}:
+            struct.pack_into("<HLL", data, entry + 2, 4, 50_000, 0)
+    assert code_of(bytes(data) + bytes(500_000)) == "decode-failed"
+
+
+def test_a_jpeg_of_countless_scans_is_refused():
+    data = encoded(PHOTO, "JPEG", progressive=True)
+    start, end = data.index(b"\xff\xda"), len(data) - 2
+    assert code_of(data[:end] + data[start : start + 20] * MAX_SCANS + data[end:]) == "unsupported"
+
+
+@pytest.mark.parametrize("options", [{}, {"save_all": True, "append_images": [PHOTO.rotate(180)]}, {"quality": 100}])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L"])
+def test_an_avif_is_measured_by_its_streams_too(options, mode):
+    """libavif would decode the stream at whatever size, and shrink the picture to the size that the boxes say."""
+    data = bytearray(encoded(PHOTO.resize((300, 200)).convert(mode), "AVIF", speed=10, **options))
+    assert coded_size(bytes(data)) == (300, 200)
+    for match in re.finditer(rb"ispe", bytes(data)):
+        struct.pack_into(">LL", data, match.start() + 8, 30, 20)
+    with pytest.raises(InputError, match="300 x 200") as caught:
+        decode(bytes(data), max_pixels=300 * 200 - 1)
+    assert caught.value.code == "too-large"
+
+
+@pytest.fixture(scope="module")
+def jpeg2000():
+    return encoded(PHOTO.resize((256, 256)), "JPEG2000", precinct_size=(64, 64), codeblock_size=(32, 32))
+
+
+@pytest.mark.parametrize(
+    ("marker", "place", "lie", "word"),
+    [
+        (b"\xff\x4f\xff\x51", 24, struct.pack(">LL", 1, 1), "65536 tiles"),
+        (b"\xff\x52\0", 6, b"\xff\xff", "65535 quality layers"),
+        (b"\xff\x52\0", 10, b"\0\0", "code-blocks of 4 x 4"),
+        (b"\xff\x52\0", 14, bytes(6), "precincts in 65536 pixels"),
+    ],
+)
+def test_jpeg_2000_that_asks_for_countless_parts_is_refused(jpeg2000, marker, place, lie, word):
+    assert decode(jpeg2000).shape == (256, 256, 3)
+    at = jpeg2000.index(marker) + place
+    with pytest.raises(InputError, match=word) as caught:
+        decode(jpeg2000[:at] + lie + jpeg2000[at + len(lie) :])
+    assert caught.value.code == "too-large"
+
+
+def test_jpeg_2000_without_its_last_tile_is_truncated():
+    data = encoded(PHOTO, "JPEG2000", tile_size=(16, 16))
+    np.testing.assert_array_equal(decode(data), PIXELS)
+    last = data.rindex(b"\xff\x90\0\x0a")
+    assert code_of(data[:last] + b"\xff\xd9") == "truncated"
+
+
+def test_arithmetic_coding_is_read():
+    y, x = np.mgrid[:20, :24]
+    wanted = np.stack([x * 10, y * 12, (x + y) * 5], -1)
+    assert np.abs(decode(base64.b64decode(ARITHMETIC)).astype(int) - wanted).max() < 20
+
+
+def test_a_gif_with_bytes_between_its_blocks_is_measured_by_its_frame():
+    data = LOSSY["gif"]
+    frame = data.index(b",", 13 + 3 * 256)
+    odd = bytearray(data[:frame] + b"\x55\x55" + data[frame:])
+    np.testing.assert_array_equal(decode(bytes(odd)), decode(data))
+    odd[frame + 7 : frame + 11] = b"\xff\xff\xff\xff"
+    assert code_of(bytes(odd)) == "too-large"
+
+
+def test_damaged_metadata_behind_stray_bytes_of_a_jpeg_neither_warns_nor_fails():
+    data = encoded(PHOTO.convert("CMYK"), "JPEG", exif=oriented(6))
+    exif = data.index(b"\xff\xe1")
+    odd = data[:exif] + b"stray" + data[exif : exif + 24] + b"\xff\xff\xff\xff" + data[exif + 28 :]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert decode(odd).size == H * W * 3
+
+
+@pytest.mark.parametrize("index", [1976, 159445, 215189, 284885])
+def test_what_fuzzing_found_stays_mended(index):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            decode(hostile(index)[1], max_pixels=1_000_000)
+        except InputError as error:
+            assert not isinstance(error.__cause__, Warning)
+
+
+def test_a_damaged_tiff_writes_nothing_to_standard_error(capfd):
+    data = bytearray(encoded(PHOTO, "TIFF", compression="tiff_adobe_deflate"))
+    data[8:40] = bytes(32)
+    assert code_of(bytes(data)) == "decode-failed"
+    assert capfd.readouterr().err == ""
 
 
 def test_odd_tiff_metadata_neither_warns_nor_fails():
@@ -325,6 +465,84 @@ def test_odd_tiff_metadata_neither_warns_nor_fails():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         np.testing.assert_array_equal(decode(bytes(data)), PIXELS)
+
+
+@pytest.fixture(scope="module")
+def heif():
+    pillow_heif = pytest.importorskip("pillow_heif", reason="HEIF is read with pillow-heif")
+
+    def write(image, **options):
+        out = io.BytesIO()
+        file = image if isinstance(image, pillow_heif.HeifFile) else pillow_heif.from_pillow(image)
+        file.save(out, **{"quality": 95, "chroma": 444, **options})
+        return out.getvalue()
+
+    write.from_bytes = pillow_heif.from_bytes
+    write.file = pillow_heif.HeifFile
+    return write
+
+
+def near(pixels, wanted):
+    assert pixels.shape == wanted.shape and pixels.dtype == np.uint8
+    assert pixels.flags.c_contiguous and pixels.flags.writeable
+    assert np.abs(pixels.astype(int) - wanted).mean() < 4
+
+
+def test_heif_gives_the_pixels_that_were_saved(heif):
+    near(decode(heif(PHOTO)), PIXELS)
+    near(decode(heif(PHOTO.convert("L"))), np.asarray(PHOTO.convert("L").convert("RGB")))
+
+
+@pytest.mark.parametrize("tag", range(1, 9))
+def test_heif_is_turned_once(heif, tag):
+    """The plugin writes the tag as a transformation, which libheif applies, and leaves the tag in the EXIF."""
+    data = heif(PHOTO, exif=oriented(tag).tobytes())
+    assert tag == 1 or b"irot" in data or b"imir" in data
+    image = PHOTO.copy()
+    image.getexif()[0x0112] = tag
+    near(decode(data), np.asarray(ImageOps.exif_transpose(image)))
+
+
+def test_heif_alpha_lies_on_white(heif):
+    near(decode(heif(with_alpha())), on_white(PIXELS, np.asarray(with_alpha())[..., 3]))
+
+
+def test_heif_of_ten_bits_uses_the_full_range(heif):
+    deep = heif.from_bytes("RGB;16", (W, H), (PIXELS.astype("<u2") * 257).tobytes())
+    near(decode(heif(deep)), PIXELS)
+
+
+def test_the_primary_picture_of_a_heif_is_read(heif):
+    file = heif.file()
+    for angle in (0, 90, 180):
+        file.add_from_pillow(PHOTO.rotate(angle, expand=True))
+    near(decode(heif(file, primary_index=1)), np.asarray(PHOTO.rotate(90, expand=True)))
+
+
+def test_heif_in_tiles_is_whole_and_measured_as_a_whole(heif):
+    large = PHOTO.resize((150, 140))
+    data = heif(large, tile_size=64)
+    near(decode(data), np.asarray(large))
+    assert code_of(data, max_pixels=150 * 140 - 1) == "too-large"
+
+
+def test_a_cut_or_damaged_heif_is_an_error(heif):
+    data = heif(PHOTO)
+    assert code_of(data[: len(data) * 3 // 4]) == "truncated"
+    assert code_of(data[:40] + bytes(60) + data[100:]) in {"decode-failed", "truncated"}
+
+
+def test_a_heif_that_lies_about_its_size_is_refused(heif):
+    data = bytearray(heif(PHOTO.resize((1000, 900)), quality=20))
+    struct.pack_into(">LL", data, data.index(b"ispe") + 8, 16, 16)
+    assert code_of(bytes(data)) == "decode-failed"
+
+
+def test_without_its_plugin_heif_is_unsupported(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(InputError, match="pip install pillow-heif") as caught:
+        decode(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    assert caught.value.code == "unsupported"
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)

@@ -10,11 +10,11 @@ from fake_model import IMAGE
 from images import png, write_tree
 from PIL import Image
 
-from semscale import pipeline, run
+from semscale import pipeline, planning, run
 from semscale.encoders.fake import FakeEncoder
 from semscale.errors import SourceError, StoreLockedError, StoreMismatchError, UsageError
-from semscale.files import exclusive
-from semscale.pipeline import Settings
+from semscale.locks import exclusive
+from semscale.settings import Settings
 from semscale.sources import open_source
 from semscale.timing import Clock
 from semscale.tokens import Tokenizer
@@ -37,7 +37,9 @@ def embed(images, store, model, **settings):
 
 
 def files(folder):
-    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file() and p.name != ".lock")
+    return sorted(
+        str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".lock")
+    )
 
 
 def assert_same_bytes(one, other):
@@ -150,7 +152,7 @@ def test_another_model_or_source_is_refused(images, tmp_path, model):
     shutil.copytree(images, tmp_path / "copy")
     with pytest.raises(StoreMismatchError, match="begun with source"):
         embed(tmp_path / "copy", tmp_path / "store", model)
-    with pytest.raises(SourceError, match="no such folder"):
+    with pytest.raises(SourceError, match="no such file or folder"):
         embed(tmp_path / "gone", tmp_path / "store", model)
 
 
@@ -167,9 +169,9 @@ def test_queues_are_bounded(images, tmp_path, model, monkeypatch):
     prepare, encode = pipeline._Prepare._pixels, FakeEncoder.encode
     write_tree(images, [f"m1/b/{seed}.png" for seed in range(200)])
 
-    def counting(self, sample):
+    def counting(self, sample, position):
         decoded[0] += 1
-        return prepare(self, sample)
+        return prepare(self, sample, position)
 
     def slow(self, inputs):
         time.sleep(0.005)
@@ -189,13 +191,13 @@ def test_inputs_that_changed_are_embedded_again_and_no_other(images, tmp_path, m
     (images / "m1" / "a red fox" / "0.png").write_bytes(png(1234, (31, 17)))
     (images / "m2" / "cat" / "3.png").write_bytes(png(77))  # was empty
     source = open_source(images)
-    assert pipeline.discard_changed(before, source) == 2
+    assert planning.discard_changed(before, source, planning.index_of(source), Settings()).changed == 2
     assert before.finished() == [1, 2, 3]
     store = embed(images, tmp_path / "store", model)
     now = {row["key"]: row["sha256"] for row in store.metadata().to_pylist()}
     assert {key for key in now if now[key] != kept.get(key)} == {"m1/a red fox/0.png", "m2/cat/3.png"}
     assert store.errors(["key"]).column("key").to_pylist() == ["m1/cat/2.png"]
-    assert pipeline.discard_changed(store, source) == 0
+    assert planning.discard_changed(store, source, planning.index_of(source), Settings()) == planning.Changes(0, 0)
 
 
 def test_a_caption_that_changed_is_scored_anew(tmp_path, model):
@@ -268,7 +270,7 @@ def test_writing_does_not_count_as_encoding(images, tmp_path, model, monkeypatch
     monkeypatch.setattr(pipeline.Store, "write", lambda self, data: (time.sleep(0.05), write(self, data)))
     clock = Clock()
     options = run.Options(model=model, backend="fake", settings=Settings(shard_size=5))
-    run.fill(open_source(images), tmp_path / "store", options, clock=clock, on_progress=lambda _: None)
+    run.fill([open_source(images)], tmp_path / "store", options, clock=clock, on_progress=lambda _: None)
     seconds = clock.seconds()
     assert seconds["write"] > 5 * 0.05 > seconds["encode images"] + seconds["encode texts"]
 

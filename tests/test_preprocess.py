@@ -1,6 +1,9 @@
 """Encoder pixels against the slow Hugging Face processor, and the guard of the Python API."""
 
 import io
+import os
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -153,6 +156,33 @@ def test_what_the_crop_drops_is_not_computed(shape, exact, monkeypatch):
     middle = slice(32_730, 32_775)  # of a length and place that keep every phase
     short = pixels[:, middle] if shape[0] == 3 else pixels[middle]
     np.testing.assert_array_equal(out, preprocess(short, spec()))
+
+
+SLENDER = [(1, 89_000_000), (89_000_000, 1), (60_000, 1), (2_000, 25_000)]
+STOUT = [(2_100, 25_000), (25_000, 2_100)]  # just no strips
+MEASURE = """
+import sys, numpy as np, fuzz
+from semscale.model import Preprocess
+from semscale.preprocess import preprocess
+spec = Preprocess(224, 224, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+for shape in [(20, 300), (300, 400), *eval(sys.argv[1])]:
+    pixels = np.full((*shape, 3), 9, np.uint8)
+    before = fuzz.memory("VmRSS"); fuzz.forget_peak()
+    assert preprocess(pixels, spec, exact=sys.argv[2] == "exact").max() == 9
+    print(fuzz.memory("VmHWM") - before)
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="measured by what Linux tells")
+@pytest.mark.parametrize("way", ["exact", "fast"])
+def test_no_shape_makes_a_resize_allocate_much(way):
+    """Resized whole, the longest of these would have 4 trillion pixels."""
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    command = [sys.executable, "-c", MEASURE, str(SLENDER + STOUT), way]
+    out = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
+    taken = dict(zip(SLENDER + STOUT, map(int, out.split()[2:]), strict=True))
+    assert all(taken[shape] < 50_000_000 for shape in SLENDER), taken
+    assert all(taken[shape] < 50_000_000 + 4 * shape[0] * shape[1] for shape in STOUT), taken
 
 
 def test_the_arrays_of_other_libraries_are_taken_without_a_warning():

@@ -9,7 +9,7 @@ from test_consistency import double_loop
 from semscale import outputs, run
 from semscale.encoders.fake import FakeEncoder
 from semscale.metrics.alignment import PRESETS, clip_scores, preset
-from semscale.pipeline import Settings
+from semscale.settings import Settings
 from semscale.store import Store
 
 NAMES = [f"{m}/{p}/{s}.png" for m in ("m1", "m2") for p in ("a red fox", "cat", "blue") for s in range(5)]

@@ -17,18 +17,26 @@ from semscale.sources.names import key_of
 
 
 def read_all(source):
-    return list(source.read(range(len(source.keys()))))
+    return list(source.read(range(len(source))))
+
+
+def keys(source):
+    return source.keys(0, len(source))
+
+
+def uris(source):
+    return source.uris(0, len(source))
 
 
 def test_groups_are_parent_folders_and_order_is_stable(tmp_path):
     write_tree(tmp_path, ["dog/b.png", "dog/a.PNG", "cat/x.jpeg", "top.webp", "deep/er/z.gif"])
     (tmp_path / "notes.txt").write_text("no image")
     source = open_source(tmp_path)
-    assert source.keys() == ["cat/x.jpeg", "deep/er/z.gif", "dog/a.PNG", "dog/b.png", "top.webp"]
-    assert [s.group for s in read_all(source)] == ["cat", "deep/er", "dog", "dog", "."]
+    assert keys(source) == ["top.webp", "cat/x.jpeg", "deep/er/z.gif", "dog/a.PNG", "dog/b.png"]
+    assert [s.group for s in read_all(source)] == [".", "cat", "deep/er", "dog", "dog"]
     assert all(s.text is None and s.model is None and s.seed is None for s in read_all(source))
     assert source.n_ignored == 1
-    assert source.uris()[0] == str(tmp_path / "cat" / "x.jpeg")
+    assert uris(source)[1] == str(tmp_path / "cat" / "x.jpeg")
 
 
 def test_the_published_layout_gives_model_prompt_and_seed(tmp_path):
@@ -133,8 +141,8 @@ def test_grouping_by_a_column_needs_a_metadata_file(tmp_path):
         ("file_name,text\na.png\n", "cannot be read"),
         ("file_name,text,text\na.png,x,y\n", "has 2 columns 'text'; keep one"),
         ("file_name,file_name\na.png,a.png\n", "has 2 columns 'file_name'; keep one"),
-        ("file_name,text\na.png,x\nb\0.png,y\n", r"row 2: file_name 'b\\x00\.png' holds a NUL"),
-        ("file_name,text\na.png,x\n,y\n", "row 2 has no file_name"),
+        ("file_name,text\na.png,x\nb\0.png,y\n", r"row 2: 'b\\x00\.png' holds a NUL"),
+        ("file_name,text\na.png,x\n,y\n", "row 2 names no file"),
         (f"file_name,seed\na.png,7\nb.png,{2**63}\n", f"row 2, column 'seed': '{2**63}' is not a whole number"),
         ("", "cannot be read"),
     ],
@@ -158,7 +166,7 @@ def test_a_metadata_file_that_makes_no_sense_is_refused(tmp_path, content, messa
         ('{"file_name": "b.png", "seed": 1.5}', "row 2, column 'seed': 1.5 is not a whole number"),
         ('{"file_name": "b.png", "seed": "many"}', "row 2, column 'seed': 'many' is not a whole number"),
         (f'{{"file_name": "b.png", "seed": {2**63}}}', f"row 2, column 'seed': '{2**63}' is not a whole number"),
-        ('{"file_name": "b\\u0000.png"}', "row 2: file_name .* holds a NUL character"),
+        ('{"file_name": "b\\u0000.png"}', "row 2: .* holds a NUL character"),
         ('{"file_name": "b.png", "text": "x", "text": "y"}', "line 3 cannot be read: a name is given twice"),
         ('{"file_name": "b.png"', "line 3 cannot be read"),
         ("[" * 100_000, "line 3 cannot be read"),
@@ -233,15 +241,15 @@ def test_the_first_text_column_that_is_not_blank_counts(tmp_path):
 def test_a_folder_never_joins_the_images_whose_text_is_its_name(tmp_path):
     write_tree(tmp_path, ["g1/1.png", "g1/2.png", "top.png"])
     write_table(tmp_path / "metadata.csv", {"file_name": ["g1/1.png"], "text": ["g1"]})
-    assert [s.group for s in read_all(open_source(tmp_path))] == ["g1", "./g1", "."]
-    assert [s.group for s in read_all(open_source(tmp_path, group_by="parent"))] == ["g1", "g1", "."]
+    assert [s.group for s in read_all(open_source(tmp_path))] == [".", "g1", "./g1"]
+    assert [s.group for s in read_all(open_source(tmp_path, group_by="parent"))] == [".", "g1", "g1"]
 
 
 def test_a_listed_file_is_an_input_whatever_its_suffix_and_is_not_ignored_too(tmp_path):
     write_tree(tmp_path, ["g0/0.bin", "g0/1.png", "g0/2.bin"])
     write_table(tmp_path / "metadata.csv", {"file_name": ["./g0/0.bin"], "text": ["a fox"]})
     source = open_source(tmp_path)
-    assert source.keys() == ["g0/0.bin", "g0/1.png"]
+    assert keys(source) == ["g0/0.bin", "g0/1.png"]
     assert source.n_ignored == 1  # 2.bin; the metadata file itself is not counted
     assert isinstance(read_all(source)[0], Sample)
 
@@ -255,10 +263,10 @@ def test_two_metadata_files_are_refused(tmp_path):
 
 
 def test_what_is_no_folder_of_images_is_refused(tmp_path):
-    with pytest.raises(SourceError, match="no such folder"):
+    with pytest.raises(SourceError, match="no such file or folder"):
         open_source(tmp_path / "gone")
     (tmp_path / "file").write_bytes(png())
-    with pytest.raises(SourceError, match="not a folder"):
+    with pytest.raises(SourceError, match="neither a folder nor a file of a known kind"):
         open_source(tmp_path / "file")
     with pytest.raises(SourceError, match="no images among 1 files"):
         open_source(tmp_path)
@@ -299,19 +307,19 @@ def test_names_that_look_alike_are_two_images_and_each_uri_opens_its_own(tmp_pat
     (tmp_path / "metadata.csv").write_text("")  # of another folder
     write_table(root / "metadata.jsonl", {"file_name": [r"g/\xff.png"], "text": ["a fox"]})
     source = open_source(root)
-    assert source.keys() == [r"g/\\xff.png", r"g/\xff.png"]
+    assert keys(source) == [r"g/\\xff.png", r"g/\xff.png"]
     assert source.uri == f"file://{tmp_path}/caf%E9%20%25"
-    assert source.uris() == [f"{source.uri}/g/%5Cxff.png", f"{source.uri}/g/%FF.png"]
+    assert uris(source) == [f"{source.uri}/g/%5Cxff.png", f"{source.uri}/g/%FF.png"]
     literal, odd = read_all(source)
     assert (literal.image, odd.image) == (png(1), png(0))
     assert (literal.text, odd.text) == ("a fox", None)
-    assert [literal.uri, odd.uri] == source.uris()
+    assert [literal.uri, odd.uri] == uris(source)
 
 
 def test_uris_of_ordinary_names_are_plain_paths_that_open(tmp_path):
     names = ["a%20b/ü.png", r"g/\xff.png"]
     write_tree(tmp_path, names)
-    assert [Path(uri).read_bytes() for uri in open_source(tmp_path).uris()] == [png(0), png(1)]
+    assert [Path(uri).read_bytes() for uri in uris(open_source(tmp_path))] == [png(0), png(1)]
 
 
 def test_links_that_lead_to_themselves_do_not_stop_the_run(tmp_path):
@@ -335,7 +343,7 @@ def test_every_real_folder_is_visited_once(tmp_path):
     (root / "c").symlink_to(elsewhere / "x" / "deep")
     (root / "d").symlink_to(elsewhere)
     (elsewhere / "x" / "back").symlink_to(root)
-    assert open_source(root).keys() == ["a/0.png", "a/deep/1.png", "d/y/2.png", "g1/3.png"]
+    assert keys(open_source(root)) == ["g1/3.png", "a/0.png", "a/deep/1.png", "d/y/2.png"]
 
 
 def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
@@ -363,7 +371,7 @@ def test_folders_may_be_nested_deeper_than_python_recurses(tmp_path):
     deepest = "d/" * 1200 + "1.png"
     (tmp_path / deepest).write_bytes(png())
     try:
-        assert open_source(tmp_path).keys() == [deepest]
+        assert keys(open_source(tmp_path)) == [deepest]
     finally:  # shutil.rmtree, which tidies up after tests, recurses
         (tmp_path / deepest).unlink()
         for depth in range(1200, 0, -1):
@@ -409,9 +417,9 @@ def test_results_of_earlier_runs_below_the_source_are_not_listed(tmp_path):
     write_tree(tmp_path, ["out/images/1.png", "out/stores/m/store.json", "out/report.html", "out/.lock"])
     write_tree(tmp_path, ["out2/.lock", "out2/store.json", "out2/plan/part-00000.parquet"])
     after = open_source(tmp_path)
-    assert (after.keys(), after.n_ignored) == (before.keys(), before.n_ignored) == (["g/1.png"], 1)
+    assert (keys(after), after.n_ignored) == (keys(before), before.n_ignored) == (["g/1.png"], 1)
     write_tree(tmp_path, ["shop/store.json", "shop/2.png", "locked/.lock", "locked/3.png"])  # not ours
-    assert open_source(tmp_path).keys() == ["g/1.png", "locked/3.png", "shop/2.png"]
+    assert keys(open_source(tmp_path)) == ["g/1.png", "locked/3.png", "shop/2.png"]
     write_tree(tmp_path, [".lock", "stores/m/store.json"])  # the source itself is never left out
-    assert open_source(tmp_path).keys() == ["g/1.png", "locked/3.png", "shop/2.png"]
-    assert open_source(tmp_path / "out" / "images").keys() == ["1.png"]
+    assert keys(open_source(tmp_path)) == ["g/1.png", "locked/3.png", "shop/2.png"]
+    assert keys(open_source(tmp_path / "out" / "images")) == ["1.png"]

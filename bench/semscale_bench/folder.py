@@ -19,9 +19,9 @@ import semscale
 from semscale.decode import decode
 from semscale.encoders import load_spec, open_encoder
 from semscale.model import Array, Sample
-from semscale.pipeline import Settings
 from semscale.prefetch import ordered_map
 from semscale.preprocess import preprocess
+from semscale.settings import Settings
 from semscale.sources import open_source
 from semscale_bench.measure import Contestant
 from semscale_export.cache import ensure_exported
@@ -72,7 +72,7 @@ def contestants(source: Path, checkpoint: Path, work: Path) -> dict[str, Contest
 
 def _samples(source: Path) -> Iterator[object]:
     opened = open_source(source)
-    return opened.read(range(len(opened.keys())))
+    return opened.read(range(len(opened)))
 
 
 def _check(ours: Array, theirs: Array) -> None:

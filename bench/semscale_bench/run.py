@@ -81,6 +81,30 @@ def coverage(trials: int) -> None:
     click.echo(json.dumps([dataclasses.asdict(cell) for cell in cells]))
 
 
+@bench.command()
+@click.option("--images", "sizes", type=click.IntRange(1), multiple=True, default=(2_000, 10_000, 50_000),
+              show_default=True, help="Images of a run; several to see what grows.")  # fmt: skip
+@click.option("--listed", type=click.IntRange(0), default=10_000_000, show_default=True, help="Names to list and plan.")
+@click.option("--save", type=click.Path(path_type=Path, dir_okay=False), help="Write the JSON line here too.")
+def memory(sizes: tuple[int, ...], listed: int, save: Path | None) -> None:
+    """Peak memory of a run, by the number of its images, and of a listing of millions."""
+    from semscale_bench.memory import peak
+
+    found = [peak("embed", images) for images in sizes] + ([peak("list", listed)] if listed else [])
+    table = Table(title="resident memory of a fresh process", title_justify="left", box=None, pad_edge=False)
+    for column in ("regime", "images", "peak MB", "libraries MB", "of the smallest", "seconds"):
+        table.add_column(column, justify="left" if column == "regime" else "right")
+    for row in found:
+        share = f"{row.peak_bytes / found[0].peak_bytes:.3f}x" if row.regime == "embed" else "-"
+        numbers = (f"{row.peak_bytes / 1e6:.0f}", f"{row.base_bytes / 1e6:.0f}", share, f"{row.seconds:.0f}")
+        table.add_row(row.regime, f"{row.images}", *numbers)
+    rich.console.Console(highlight=False, soft_wrap=True).print(table)
+    line = json.dumps({"rows": [dataclasses.asdict(row) for row in found], "machine": machine()})
+    click.echo(line)
+    if save is not None:
+        save.write_text(line + "\n", encoding="utf-8")
+
+
 def _report(regime: str, unit: str, found: dict[str, Timing], save: Path | None) -> None:
     table = Table(title=regime, title_justify="left", box=None, pad_edge=False)
     for column in ("", f"{unit}/s", "median s", "spread", "of semscale"):

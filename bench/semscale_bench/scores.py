@@ -30,7 +30,7 @@ def write_store(path: Path, images: int) -> Store:
     image = ModelSpec("random", "0" * 64, "image", (224, 224, 3), "uint8", DIM, True, "fp32", preprocess)
     store = Store.create(path, StoreSpec("/random", "group/image", "text", "exact", "float32", "", "none", image, None))
     keys = [f"{i // GROUP:06d}/{i % GROUP:02d}.png" for i in range(images)]
-    store.append_plan(keys, keys, [i // SHARD for i in range(images)])
+    store.append_plan([(keys, keys, [i // SHARD for i in range(images)])])
     for index, start in enumerate(range(0, images, SHARD)):
         store.write(_shard(Shard(index, start, min(start + SHARD, images)), keys, rng))
     return store

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from semscale import metrics
     from semscale.arrays import encode_images, encode_texts
     from semscale.model import Score
-    from semscale.pipeline import Settings
     from semscale.run import Run, embed, score
+    from semscale.settings import Settings
     from semscale.sources import open_source
     from semscale.store import open_store
 

@@ -69,12 +69,31 @@ def _run_options(command: Callable[..., None]) -> Callable[..., None]:
             click.option("--shard-size", type=click.IntRange(1), default=4096, show_default=True,
                          help="Images a shard, the unit of resuming."),
             click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N images."),
+            click.option("--max-pixels", type=click.IntRange(1), metavar="N",
+                         help="Refuse images of more pixels. [default: 89478485]"),
         )
     ):  # fmt: skip
         command = option(command)
     return command
 
 
+def _source_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Options of the commands that may run for days, or on many machines."""
+    for option in reversed(
+        (
+            click.option("--follow", is_flag=True,
+                         help="Go on as images appear, until SOURCE holds a file _SUCCESS or nothing new comes."),
+            click.option("--quiet-time", type=click.FloatRange(0, min_open=True), default=300.0, show_default=True,
+                         metavar="SECONDS", help="With --follow: end when nothing new came for so long."),
+            click.option("--shards", metavar="I/N",
+                         help="Only the I-th of N parts, for N processes or machines that share the output folder."),
+        )
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+_sources = click.argument("source", nargs=-1, required=True)
 _error_option = click.option("--max-error-rate", type=click.FloatRange(0, 1), default=0.01, show_default=True,
                              help="Exit with 3 when a larger share of the inputs failed.")  # fmt: skip
 
@@ -85,7 +104,7 @@ def _output_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @main.command()
-@click.argument("source", type=click.Path(path_type=Path))
+@_sources
 @click.option(
     "-o",
     "--out",
@@ -93,16 +112,27 @@ def _output_options(command: Callable[..., None]) -> Callable[..., None]:
     help="Folder for the results. [default: ./semscale-<name of SOURCE>]",
 )
 @_run_options
+@_source_options
 @click.option("--dry-run", is_flag=True, help="Say what would be read, and estimate time and disk; write nothing.")
+@click.option("--errors", is_flag=True, help="List the inputs that failed, each with its reason and what to do.")
 @_error_option
 @_output_options
 def score(
-    source: Path, out: Path | None, dry_run: bool, max_error_rate: float, as_json: bool, quiet: bool, **options: Any
+    source: tuple[str, ...],
+    out: Path | None,
+    dry_run: bool,
+    errors: bool,
+    max_error_rate: float,
+    as_json: bool,
+    quiet: bool,
+    **options: Any,
 ) -> None:
-    """Embed the images under SOURCE, compute every score, and write tables and a report.
+    """Embed the images of SOURCE, compute every score, and write tables and a report.
 
     SOURCE is a folder: group/image, model/prompt/seed.png, or any tree with a metadata.csv, .jsonl or .parquet whose
-    file_name column names the images.
+    file_name column names the images; a list of paths (.csv, .jsonl, .parquet, .txt, or - for standard input); a
+    WebDataset tar, a zip, or a Parquet file with a column of images; a folder of those; or any of these behind a
+    protocol such as s3://. Several sources make one run.
     """
     from semscale import run
     from semscale.console import Console
@@ -117,36 +147,57 @@ def score(
         return
     with console.progress() as tell:
         finished = run.score(source, out=out, on_progress=tell, command=_command(), **chosen)
+    if errors:
+        console.failures(run.failures(finished.out))
     console.scores(finished)
     _emit(as_json, finished.summary)
     _exit_on_errors(finished.summary, max_error_rate)
 
 
 @main.command()
-@click.argument("source", type=click.Path(path_type=Path))
+@_sources
 @click.option(
     "-o", "--store", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder for the store."
 )
 @_run_options
+@_source_options
 @_error_option
 @_output_options
-def embed(source: Path, store: Path, max_error_rate: float, as_json: bool, quiet: bool, **options: Any) -> None:
-    """Embed the images under SOURCE into a store, and nothing else."""
+def embed(
+    source: tuple[str, ...], store: Path, max_error_rate: float, as_json: bool, quiet: bool, **options: Any
+) -> None:
+    """Embed the images of SOURCE into a store, and nothing else. SOURCE is what `score` takes."""
     from semscale import run
     from semscale.console import Console
 
     console = Console(quiet=quiet)
     with console.progress() as tell:
         filled = run.embed(source, store, on_progress=tell, **_chosen(options))
-    line = {
-        "n_found": len(filled.plan()),
-        "n_ok": len(filled.images),
-        "n_failed": len(filled.errors(["key"])),
-        "out": str(store),
-    }
-    console.say(f"{line['n_ok']} embeddings, {line['n_failed']} failed, in {store}")
+    line = {**run.tallied(filled), "out": str(store)}
+    left = f", {line['n_left']} left to other parts" if line["n_left"] else ""
+    console.say(f"{line['n_ok']} embeddings, {line['n_failed']} failed{left}, in {store}")
     _emit(as_json, line)
     _exit_on_errors(line, max_error_rate)
+
+
+@main.command()
+@click.argument("store", type=click.Path(path_type=Path, file_okay=False, exists=True))
+@click.option("--mend", is_flag=True, help="Discard damaged shards, so that the next run embeds them again.")
+@_output_options
+def verify(store: Path, mend: bool, as_json: bool, quiet: bool) -> None:
+    """Check every file of STORE against its checksum, its counts and the plan.
+
+    STORE is the folder of a store, or the results of `score`, all of whose stores are checked. Exits with 1 when
+    anything is wrong.
+    """
+    from semscale.console import Console
+    from semscale.verify import stores_in, verify
+
+    found = {str(path): verify(path, mend=mend) for path in stores_in(store)}
+    for path, verification in found.items():
+        Console(quiet=quiet).verification(path, verification)
+    _emit(as_json, {"stores": {path: dataclasses.asdict(verification) for path, verification in found.items()}})
+    sys.exit(FAILED if any(verification.problems for verification in found.values()) else DONE)
 
 
 @main.command()
@@ -226,11 +277,14 @@ def bench(arguments: tuple[str, ...]) -> None:
 
 def _chosen(options: dict[str, Any]) -> dict[str, Any]:
     """Command-line options as fields of Options."""
-    from semscale.pipeline import Settings
+    from semscale.locks import Part
+    from semscale.settings import Settings
 
-    names = ("batch_size", "workers", "shard_size", "limit")
-    settings = {name: options.pop(name) for name in names}
-    return {**options, "settings": Settings(**{name: value for name, value in settings.items() if value is not None})}
+    follow, quiet_time, shards = options.pop("follow"), options.pop("quiet_time"), options.pop("shards")
+    names = ("batch_size", "workers", "shard_size", "limit", "max_pixels")
+    given = {name: value for name in names if (value := options.pop(name)) is not None}
+    settings = Settings(**given, part=None if shards is None else Part.parse(shards))
+    return {**options, "settings": settings, "follow": quiet_time if follow else None}
 
 
 def _command() -> str:
@@ -245,7 +299,14 @@ def _emit(as_json: bool, line: dict[str, Any]) -> None:
 
 
 def _exit_on_errors(summary: dict[str, Any], max_error_rate: float) -> None:
-    rate = summary["n_failed"] / summary["n_found"]
+    rate = summary["n_failed"] / max(summary["n_failed"] + summary["n_ok"], 1)
     if rate > max_error_rate:
         click.echo(f"{rate:.1%} of the inputs failed, more than --max-error-rate {max_error_rate:.1%}", err=True)
         sys.exit(TOO_MANY_ERRORS)
+
+
+def run() -> int:
+    """The `semscale` command as it is installed: `main` in a process that survives the crash of a decoder."""
+    from semscale.supervise import supervised
+
+    return supervised(main, tell=lambda line: click.echo(line, err=True))

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import rich.console
 from rich import progress
 from rich.markup import escape
@@ -65,7 +66,13 @@ class Console:
         return tell
 
     def scores(self, run: Any) -> None:
-        """The outcome of a run."""
+        """The outcome of a run, or of one part of it."""
+        if run.summary["n_left"]:
+            done = run.summary["n_ok"] + run.summary["n_failed"]
+            self.say(
+                f"{done} of {run.summary['n_found']} inputs done in {run.out}; the part that ends last scores them"
+            )
+            return
         for line in _lines_about(run.summary):
             self.say(line)
         table = Table(box=None, pad_edge=False)
@@ -79,6 +86,21 @@ class Console:
                 table.add_row(name, escape(model), _number(part["value"]), _interval(part), counted)
         self._out.print(table)
         self.say(f"report: {run.out / 'report.html'}")
+
+    def failures(self, failed: pa.Table) -> None:
+        """Every input that failed, one a line: reason, name, what to do."""
+        for key, reason, message in zip(*(column.to_pylist() for column in failed.columns), strict=True):
+            self.say(f"{reason}  {_on_one_line(key)}  {_on_one_line(message)}")
+
+    def verification(self, path: str, found: Any) -> None:
+        """What was found wrong with a store."""
+        for problem in found.problems:
+            self.say(f"{_on_one_line(problem.file)}: {problem.what}{' (mended)' if problem.mended else ''}")
+        state = "whole" if not found.problems else f"{_count(len(found.problems), 'problem')}"
+        self.say(
+            f"{path}: {state}; {found.n_finished} of {_count(found.n_shards, 'shard')}, "
+            f"{found.n_ok} embedded, {found.n_failed} failed of {_count(found.n_items, 'input')}"
+        )
 
     def parity(self, rows: Sequence[Any], out: Path) -> None:
         """How far an export is from its original."""
@@ -125,12 +147,19 @@ def _lines_about(summary: dict[str, Any]) -> Iterator[str]:
     )
     if summary["n_changed"]:
         yield f"embedded again because it changed since an earlier run: {_count(summary['n_changed'], 'input')}"
+    if summary["n_vanished"]:
+        yield f"gone, scored as they were (a new -o leaves them out): {_count(summary['n_vanished'], 'input')}"
     if summary["n_strays"]:
         yield f"grouped by folder because the name does not fit the layout: {_count(summary['n_strays'], 'image')}"
 
 
 def _count(n: int, noun: str) -> str:
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def _on_one_line(text: str) -> str:
+    """The text with its control characters shown instead of obeyed."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 class _Rate:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,7 +11,7 @@ from typing import Any
 
 from semscale.errors import SourceError
 from semscale.run import Options, fill
-from semscale.sources import open_source
+from semscale.sources import Location, open_source
 from semscale.timing import Clock
 
 SAMPLED = 128  # images embedded to measure the rate
@@ -31,7 +32,7 @@ class Estimate:
     disk_bytes: int
 
 
-def estimate(source: str | Path, **options: Any) -> Estimate:
+def estimate(source: Location | Sequence[Location], **options: Any) -> Estimate:
     """List `source`, embed its first images into a folder that is thrown away, and extrapolate to a new output folder.
 
     Opening the model does not count; an export that the cache does not hold yet is made, and kept there.
@@ -40,12 +41,12 @@ def estimate(source: str | Path, **options: Any) -> Estimate:
     """
     chosen = Options(**options)
     opened = open_source(source, group_by=chosen.group_by)
-    count = min(len(opened.keys()), chosen.settings.limit or len(opened.keys()))
+    count = min(len(opened), chosen.settings.limit or len(opened))
     sampled = min(SAMPLED, count)
-    settings = dataclasses.replace(chosen.settings, limit=sampled)
+    settings = dataclasses.replace(chosen.settings, limit=sampled, part=None)
     with TemporaryDirectory() as folder:
         sample = dataclasses.replace(chosen, settings=settings)
-        filled = fill(opened, Path(folder), sample, clock=Clock(), on_progress=lambda _: None)
+        filled = fill([opened], Path(folder), sample, clock=Clock(), on_progress=lambda _: None)
     spec, rate = filled.store.spec, filled.images_per_second
     if rate is None:
         raise SourceError(f"{source}: none of the first {sampled} images could be read; `semscale score` lists why")

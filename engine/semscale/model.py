@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import html
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -133,23 +133,28 @@ class ModelSpec:
 
 
 class Source(Protocol):
-    """Where images come from. The listing is fixed when the source is opened."""
+    """Where images come from. The listing is fixed when the source is opened; it may hold millions, so it is read in
+    slices."""
 
     uri: str
     layout: str  # how keys were understood, in words
     n_ignored: int  # files that are not images
     n_strays: int  # images that do not fit the layout and are grouped by folder
 
-    def keys(self) -> Sequence[str]:
-        """Stable ids in stable order, each once."""
+    def __len__(self) -> int:
+        """Items in the listing."""
         ...
 
-    def uris(self) -> Sequence[str]:
-        """Where each item lies, aligned with `keys`."""
+    def keys(self, start: int, stop: int) -> list[str]:
+        """Stable ids of a slice of the listing, in stable order; each occurs once in the whole listing."""
+        ...
+
+    def uris(self, start: int, stop: int) -> list[str]:
+        """Where each item of a slice lies, aligned with `keys`."""
         ...
 
     def read(self, indices: Iterable[int]) -> Iterator[Sample | Failure]:
-        """One Sample or Failure for each index into `keys`, in the order given."""
+        """One Sample or Failure for each index, in the order given; rising indices are read in one pass."""
         ...
 
     def fingerprint(self, index: int) -> str:

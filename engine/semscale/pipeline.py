@@ -8,45 +8,34 @@ Batches never cross shards, so the bytes of a shard do not depend on what ran be
 from __future__ import annotations
 
 import hashlib
-import os
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import closing
+from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 
 from semscale import plan
-from semscale.decode import decode
-from semscale.errors import InputError, UsageError
+from semscale.decode import MAX_PIXELS, decode
+from semscale.errors import InputError
 from semscale.headers import jpeg_size
-from semscale.model import Array, Encoder, Failure, Preprocess, Sample, Shard, Source
+from semscale.isolated import decode_isolated
+from semscale.journal import Journal
+from semscale.model import Array, Encoder, Failure, ModelSpec, Sample, Shard, Source
+from semscale.planning import places, unfinished
 from semscale.prefetch import ahead, ordered_map
 from semscale.preprocess import preprocess
+from semscale.settings import Settings
 from semscale.store import METADATA, ShardData, Store
+from semscale.supervise import confirmed
 from semscale.texts import TextTower
 from semscale.timing import Clock
 
 T = TypeVar("T")
 BATCHES_AHEAD = 3  # enough to hide an uneven decode; more would only hold memory
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How to run; none of it changes a result beyond the encoder's own rounding."""
-
-    batch_size: int = 32
-    workers: int = field(default_factory=lambda: os.cpu_count() or 1)
-    shard_size: int = 4096
-    limit: int | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("batch_size", "workers", "shard_size", "limit"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"{name} {value}: must be at least 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,43 +67,9 @@ class Batch:
     last: bool
 
 
-def extend_plan(store: Store, source: Source, settings: Settings) -> None:
-    """Plan what the source holds and the store does not know yet, up to `limit` items in all."""
-    keys = source.keys()
-    planned = store.plan()
-    new = plan.unplanned(keys, planned.column("key").to_pylist())
-    if settings.limit is not None:
-        if settings.limit < len(planned):
-            raise UsageError(
-                f"limit {settings.limit}: {store.path} already holds {len(planned)}; choose another folder"
-            )
-        new = new[: settings.limit - len(planned)]
-    if new:
-        first = planned.column("shard")[-1].as_py() + 1 if len(planned) else 0
-        shards = plan.cut(len(new), settings.shard_size, first_index=first)
-        uris = source.uris()
-        column = [shard.index for shard in shards for _ in range(shard.count)]
-        store.append_plan([keys[i] for i in new], [uris[i] for i in new], column)
-
-
-def discard_changed(store: Store, source: Source) -> int:
-    """Forget the finished shards in which an input is no longer what it was; return how many inputs that are.
-
-    What vanished keeps its embedding: it was there when it was scored.
-    """
-    index_of = {key: index for index, key in enumerate(source.keys())} if store.finished() else {}
-    changed = 0
-    for shard in store.finished():
-        known = store.fingerprints(shard).items()
-        differ = [key for key, old in known if key in index_of and source.fingerprint(index_of[key]) != old]
-        if differ:
-            store.discard(shard)
-        changed += len(differ)
-    return changed
-
-
 def embed(
     source: Source,
+    index: plan.KeyIndex,
     store: Store,
     encoder: Encoder,
     *,
@@ -124,56 +79,81 @@ def embed(
     on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> None:
     """Embed every planned item that no finished shard holds."""
-    planned = store.plan()
-    shards = plan.remaining(plan.from_column(planned.column("shard").to_pylist()), store.finished())
-    items = _items(source, planned, shards)
-    spec = encoder.spec.preprocess
-    assert spec is not None, f"{encoder.spec.name}: an image tower without preprocessing"
-    prepare = _Prepare(spec, store.spec.decode, clock)
-    prepared = ordered_map(prepare, items, workers=settings.workers, depth=4 * settings.workers + settings.batch_size)
-    batches = ahead(_batches(prepared, settings.batch_size), BATCHES_AHEAD)
-    data = _encoded(batches, encoder, texts, clock, _Counter(sum(s.count for s in shards), on_progress))
-    for _ in ordered_map(lambda shard: _write(store, shard, clock), data, workers=1, depth=2):
-        pass
+    shards = [shard for shard in unfinished(store) if settings.owns(shard.index)]
+    if not shards:
+        on_progress(Progress(0, 0, 0))
+        return
+    name = "" if settings.part is None else str(settings.part.index)
+    with closing(Journal.open(store.path, settings.workers, name)) as journal:
+        prepare = _Prepare(encoder.spec, store.spec.decode, settings, clock, journal)
+        items = _items(source, store, index, shards)
+        depth = 4 * settings.workers + settings.batch_size
+        prepared = ordered_map(prepare, items, workers=settings.workers, depth=depth)
+        batches = ahead(_batches(prepared, settings.batch_size), BATCHES_AHEAD)
+        data = _encoded(batches, encoder, texts, clock, _Counter(sum(s.count for s in shards), on_progress))
+        for _ in ordered_map(lambda shard: _write(store, shard, clock), data, workers=1, depth=2):
+            pass
+        journal.finish()
 
 
-def _items(source: Source, planned: pa.Table, shards: Sequence[Shard]) -> Iterator[tuple[Shard, Sample | Failure]]:
-    index_of = pc.index_in(planned.column("key"), value_set=pa.array(source.keys(), pa.string()))
-    for shard in shards:
-        for position in range(shard.start, shard.stop):
-            index = index_of[position].as_py()
-            if index is None:
-                key, uri = (planned.column(name)[position].as_py() for name in ("key", "uri"))
-                yield shard, Failure(key, uri, "missing", "listed by an earlier run, no longer there; restore it")
-            else:
-                yield from ((shard, item) for item in source.read([index]))
+class Item(NamedTuple):
+    """One planned input on its way."""
+
+    shard: Shard
+    position: int  # in the plan
+    sample: Sample | Failure
+
+
+def _items(source: Source, store: Store, index: plan.KeyIndex, shards: Sequence[Shard]) -> Iterator[Item]:
+    """Every item of the shards, read in one pass over the source."""
+    asked, found_at = itertools.tee(places(store, index, {shard.index: shard for shard in shards}))
+    found = source.read(place for *_, place in found_at if place >= 0)
+    for shard, position, key, uri, place in asked:
+        if place < 0:
+            gone = Failure(key, uri, "missing", "listed by an earlier run, no longer there; restore it")
+            yield Item(shard, position, gone)
+        else:
+            yield Item(shard, position, next(found))
 
 
 class _Prepare:
     """Turn one sample into encoder pixels, or into the reason why not. Called by many threads."""
 
-    def __init__(self, spec: Preprocess, mode: str, clock: Clock) -> None:
-        self._spec, self._clock = spec, clock
+    def __init__(self, spec: ModelSpec, mode: str, settings: Settings, clock: Clock, journal: Journal) -> None:
+        assert spec.preprocess is not None, f"{spec.name}: an image tower without preprocessing"
+        self._spec, self._clock, self._journal = spec.preprocess, clock, journal
         self._exact = mode == "exact"
-        self._shrink_to = None if self._exact else spec.size
+        self._shrink_to = None if self._exact else self._spec.size
+        self._max_pixels = MAX_PIXELS if settings.max_pixels is None else settings.max_pixels
 
-    def __call__(self, item: tuple[Shard, Sample | Failure]) -> tuple[Shard, Pixels | Failure]:
-        shard, sample = item
-        if isinstance(sample, Failure):
-            return shard, sample
+    def __call__(self, item: Item) -> tuple[Shard, Pixels | Failure]:
+        if isinstance(item.sample, Failure):
+            return item.shard, item.sample
         with self._clock.stage("decode"):
-            return shard, self._pixels(sample)
+            return item.shard, self._pixels(item.sample, item.position)
 
-    def _pixels(self, sample: Sample) -> Pixels | Failure:
+    def _pixels(self, sample: Sample, position: int) -> Pixels | Failure:
         torch.set_num_threads(1)  # per thread: the pool is the parallelism, nested threads only fight over the cores
         try:
-            image = decode(sample.image, shrink_to=self._shrink_to)
+            image = self._decoded(sample, position)
             pixels = preprocess(image, self._spec, exact=self._exact)
         except InputError as error:
             return _failure(sample, error)
         digest = hashlib.sha256(sample.image).hexdigest()
         width, height = (None if self._exact else jpeg_size(sample.image)) or (image.shape[1], image.shape[0])
         return Pixels(replace(sample, image=b""), pixels, width, height, digest)
+
+    def _decoded(self, sample: Sample, position: int) -> Array:
+        """The decoded image. What was being decoded when an earlier process died is decoded in a process of its own."""
+        if position not in self._journal.suspects:
+            with self._journal.decoding(position):
+                return decode(sample.image, max_pixels=self._max_pixels, shrink_to=self._shrink_to)
+        try:
+            return decode_isolated(sample.image, max_pixels=self._max_pixels, shrink_to=self._shrink_to)
+        except InputError as error:
+            if error.code == "decoder-crashed":
+                confirmed(sample.uri)
+            raise
 
 
 def _failure(sample: Sample, error: InputError) -> Failure:

@@ -29,8 +29,9 @@ def preprocess(pixels: Array, spec: Preprocess, *, exact: bool = True) -> Array:
 
     Bit-equal to the reference with `exact`. Without it torch resizes, several times as fast: at most 1 of 255 away on
     nearly all images, and 2 on single pixels of upscaled or strictly periodic ones (checkerboards, linear ramps).
-    What the crop drops from a strip (sides over 1 : 12) is never computed. A crop larger than the resized image is
-    padded with black.
+    What the crop drops from a strip (sides over 1 : 12) is never computed, so that no shape is resized to more than
+    12 * size * size pixels: memory stays within 50 MB and, unless it is a strip, a copy of the source of 4 bytes a
+    pixel. A crop larger than the resized image is padded with black.
 
     Raises UsageError for other pixels or an unknown filter.
     """

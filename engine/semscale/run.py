@@ -8,22 +8,31 @@ import importlib
 import importlib.util
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from semscale import outputs, pipeline
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from semscale import outputs, pipeline, planning, sources
 from semscale.encoders import DEFAULT_MODEL, find_exported, load_spec, open_encoder
-from semscale.errors import MissingDependencyError, UsageError
-from semscale.files import exclusive
+from semscale.errors import MissingDependencyError, StoreLockedError, UsageError
+from semscale.follow import Watch, followed
+from semscale.locks import exclusive, part
+from semscale.locks import planning as planning_lock
 from semscale.metrics import alignment
 from semscale.model import DECODES, DTYPES, Encoder, Interval, Score, Source
-from semscale.pipeline import Progress, Settings
+from semscale.pipeline import Progress
+from semscale.plan import KeyIndex
 from semscale.provenance import provenance
 from semscale.report import write_report
 from semscale.scoring import score_store
-from semscale.sources import open_source
+from semscale.settings import Settings
+from semscale.sources import Location, open_source
 from semscale.store import Store, StoreSpec
 from semscale.summary import all_scores
 from semscale.texts import TextTower
@@ -42,8 +51,11 @@ class Options:
     decode: str = "exact"
     dtype: str = "float32"  # of the stored vectors
     settings: Settings = dataclasses.field(default_factory=Settings)
+    follow: float | None = None  # go on until the producer ends, or nothing new came for so many seconds
 
     def __post_init__(self) -> None:
+        if self.follow is not None and self.settings.part is not None:
+            raise UsageError("--follow and --shards: parts need a source that is complete; leave one out")
         alignment.preset(self.clip_score)
         for name, value, known in (("decode", self.decode, DECODES), ("dtype", self.dtype, DTYPES)):
             if value not in known:
@@ -52,11 +64,13 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """A store that holds every input of its source, and how it came to."""
+    """A store that holds every input of its source, or of this process's part, and how it came to."""
 
+    source: Source  # as it was opened last
     store: Store
     images_per_second: float | None  # None when there was nothing left to embed
     n_changed: int  # inputs that were embedded again because they are no longer what they were
+    n_vanished: int  # inputs that are no longer there and keep their embeddings
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +96,7 @@ class Run:
 
 
 def score(
-    source: str | Path,
+    source: Location | Sequence[Location],
     *,
     out: str | Path | None = None,
     on_progress: Callable[[Progress], None] = lambda _: None,
@@ -92,52 +106,88 @@ def score(
     """Embed the images of `source`, compute every score and write summary.json, tables and report.html into `out`.
 
     `options` are the fields of Options. A run that was interrupted goes on where it was; one that is complete only
-    scores again. Raises a SemscaleError that says what is wrong before any work where it can.
+    scores again. With `Settings.part` the scores come from the process whose part is finished last; the summary of the
+    others has none. Raises a SemscaleError that says what is wrong before any work where it can.
     """
     chosen, started, clock = Options(**options), time.time(), Clock()
-    convention = alignment.preset(chosen.clip_score)
+    folder = Path(out) if out is not None else default_out(source)
     with clock.stage("list"):
-        opened = open_source(source, group_by=chosen.group_by)
+        opened = open_sources(source, chosen, leave_out=folder)
     model = exported_folder(chosen.model)
     chosen = dataclasses.replace(chosen, model=str(model))
-    folder = Path(out) if out is not None else default_out(source)
-    with exclusive(folder):
+    with _writing(folder, chosen.settings):
         filled = fill(opened, folder / "stores" / _slug(model), chosen, clock=clock, on_progress=on_progress)
-        store = filled.store
-        with clock.stage("score"):
-            scores = score_store(store, convention)
-            outputs.write_groups(folder / "groups.parquet", store, scores, convention)
-            outputs.write_images(folder / "images.parquet", store, scores)
-        summary = {
-            **counts(store, opened),
-            "n_groups": len(scores.groups),
-            "n_invalid": int((~scores.row_valid).sum()),
-            "n_truncated_texts": truncated_texts(store),
-            "n_changed": filled.n_changed,
-            "images_per_second": filled.images_per_second,
-            "out": str(folder),
-            "scores": all_scores(scores, convention),
-            **described(store, chosen),
-            "seconds": {**clock.seconds(), "total": time.time() - started},
-            "provenance": provenance(command, started),
-        }
-        outputs.write_summary(folder / "summary.json", summary)
-        write_report(folder)
+        if chosen.settings.part is None:
+            return _finished(folder, filled, chosen, clock, provenance(command, started))
+    summary = {**counts(filled.store, filled.source), "out": str(folder), "scores": {}}
+    if summary["n_left"]:
+        return Run(folder, summary)
+    try:
+        with exclusive(folder):
+            return _finished(folder, filled, chosen, clock, provenance(command, started))
+    except StoreLockedError:  # another part, finished at the same moment, does it
+        return Run(folder, summary)
+
+
+def _finished(folder: Path, filled: Filled, chosen: Options, clock: Clock, made: dict[str, Any]) -> Run:
+    """Compute every score of a complete store, and write the results."""
+    store, convention = filled.store, alignment.preset(chosen.clip_score)
+    with clock.stage("score"):
+        scores = score_store(store, convention)
+        outputs.write_groups(folder / "groups.parquet", store, scores, convention)
+        outputs.write_images(folder / "images.parquet", store, scores)
+    summary = {
+        **counts(store, filled.source),
+        "n_groups": len(scores.groups),
+        "n_invalid": int((~scores.row_valid).sum()),
+        "n_truncated_texts": truncated_texts(store),
+        "n_changed": filled.n_changed,
+        "n_vanished": filled.n_vanished,
+        "images_per_second": filled.images_per_second,
+        "out": str(folder),
+        "scores": all_scores(scores, convention),
+        **described(store, chosen),
+        "seconds": {**clock.seconds(), "total": clock.total()},
+        "provenance": made,
+    }
+    outputs.write_summary(folder / "summary.json", summary)
+    write_report(folder)
     return Run(folder, outputs.finite(summary))
 
 
 def embed(
-    source: str | Path, store: str | Path, *, on_progress: Callable[[Progress], None] = lambda _: None, **options: Any
+    source: Location | Sequence[Location],
+    store: str | Path,
+    *,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+    **options: Any,
 ) -> Store:
     """Embed the images of `source` into the folder `store`, and nothing else; resumes. `options`: fields of Options."""
     chosen = Options(**options)
-    opened = open_source(source, group_by=chosen.group_by)
+    opened = open_sources(source, chosen, leave_out=Path(store))
     return fill(opened, Path(store), chosen, clock=Clock(), on_progress=on_progress).store
 
 
-def default_out(source: str | Path) -> Path:
+def open_sources(
+    source: Location | Sequence[Location], chosen: Options, *, leave_out: Path | None = None
+) -> Iterable[Source]:
+    """The source as it is now, and where it is followed, as it grows."""
+    if chosen.follow is None:
+        return [open_source(source, group_by=chosen.group_by, leave_out=leave_out)]
+    if sources.is_read_once(source):
+        raise UsageError("--follow: standard input cannot be read again; give a folder")
+    return followed(
+        Watch(
+            open=lambda: open_source(source, group_by=chosen.group_by, leave_out=leave_out),
+            ended=lambda: sources.ended(source),
+            quiet_seconds=chosen.follow,
+        )
+    )
+
+
+def default_out(source: Location | Sequence[Location]) -> Path:
     """Where the scores of a source go when nobody says: `./semscale-<its name>`."""
-    return Path(f"semscale-{Path(source).resolve().name or 'root'}")
+    return Path(f"semscale-{sources.name_of(source)}")
 
 
 def exported_folder(model: str) -> Path:
@@ -158,27 +208,51 @@ def export_package() -> Any:
 
 
 def fill(
-    source: Source, path: Path, chosen: Options, *, clock: Clock, on_progress: Callable[[Progress], None]
+    opened: Iterable[Source], path: Path, chosen: Options, *, clock: Clock, on_progress: Callable[[Progress], None]
 ) -> Filled:
-    """Embed what the store at `path` does not hold yet, or holds of an input that has changed since."""
+    """Embed what the store at `path` does not hold yet, or holds of an input that has changed since.
+
+    `opened` gives the source once, or again and again as it grows.
+    """
     folder = exported_folder(chosen.model)
     texts = _text_tower(folder, chosen)
     with clock.stage("open model"):
         encoder = open_encoder(folder / "image", backend=chosen.backend)
+    new, seconds, changes = 0, 0.0, planning.Changes(0, 0)
     try:
-        with exclusive(path):
-            store = Store.create(path, _spec(source, encoder, chosen, texts))
-            changed = pipeline.discard_changed(store, source)
-            pipeline.extend_plan(store, source, chosen.settings)
-            before, started = len(store.images), time.perf_counter()
-            pipeline.embed(
-                source, store, encoder, texts=texts, settings=chosen.settings, clock=clock, on_progress=on_progress
-            )
+        with _writing(path, chosen.settings):
+            for source in opened:
+                store, index, found = _planned(source, path, _spec(source, encoder, chosen, texts), chosen.settings)
+                changes = planning.Changes(changes.changed + found.changed, found.vanished)
+                before, started = len(store.images), time.perf_counter()
+                pipeline.embed(
+                    source, index, store, encoder,
+                    texts=texts, settings=chosen.settings, clock=clock, on_progress=on_progress,
+                )  # fmt: skip
+                seconds += time.perf_counter() - started
+                new += len(Store(path).images) - before
     finally:
         encoder.close()
-    store = Store(path)
-    new = len(store.images) - before
-    return Filled(store, new / (time.perf_counter() - started) if new else None, changed)
+    return Filled(source, Store(path), new / seconds if new else None, changes.changed, changes.vanished)
+
+
+def _planned(
+    source: Source, path: Path, spec: StoreSpec, settings: Settings
+) -> tuple[Store, KeyIndex, planning.Changes]:
+    """The store with everything planned that the source holds, and without what has changed."""
+    index = planning.index_of(source)
+    with planning_lock(path):  # parts begin together
+        store = Store.create(path, spec)
+        changes = planning.discard_changed(store, source, index, settings)
+        planning.extend_plan(store, source, index, settings)
+    return Store(path), index, changes
+
+
+@contextmanager
+def _writing(folder: Path, settings: Settings) -> Iterator[None]:
+    """Keep others out of a folder: everybody, or whoever is not another part of the same run."""
+    with exclusive(folder) if settings.part is None else part(folder, settings.part):
+        yield
 
 
 def _slug(model: Path) -> str:
@@ -212,20 +286,30 @@ def _spec(source: Source, encoder: Encoder, chosen: Options, texts: TextTower | 
 
 
 def counts(store: Store, source: Source) -> dict[str, Any]:
-    """How many inputs there were and what became of them; every one is accounted for."""
+    """How many inputs there were and what became of them."""
     errors = store.errors(["code"]).column("code")
-    found, ok, failed = len(store.plan()), len(store.images), len(errors)
-    assert ok + failed == found, f"{ok} embedded + {failed} failed != {found} found"
     reasons = {entry["values"]: entry["counts"] for entry in errors.value_counts().to_pylist()}
     return {
         "format": 1,
-        "n_found": found,
-        "n_ok": ok,
-        "n_failed": failed,
+        **tallied(store),
         "n_ignored": source.n_ignored,
         "n_strays": source.n_strays,
         "failures": dict(sorted(reasons.items())),
     }
+
+
+def tallied(store: Store) -> dict[str, int]:
+    """Inputs found, embedded, failed, and left to other parts; every one is accounted for."""
+    found, ok, failed = store.n_planned, len(store.images), len(store.errors(["code"]))
+    left = sum(shard.count for shard in planning.unfinished(store))
+    assert ok + failed + left == found, f"{ok} embedded + {failed} failed + {left} left != {found} found"
+    return {"n_found": found, "n_ok": ok, "n_failed": failed, "n_left": left}
+
+
+def failures(out: Path) -> pa.Table:
+    """The inputs of a finished run that failed: key, reason, message."""
+    table = pq.read_table(out / "images.parquet", columns=["key", "status", "reason", "message"])
+    return table.filter(pc.equal(table.column("status"), "failed")).drop_columns("status")
 
 
 def truncated_texts(store: Store) -> int:
@@ -249,6 +333,7 @@ def described(store: Store, chosen: Options) -> dict[str, Any]:
             "decode": spec.decode,
             "dtype": spec.dtype,
             **dataclasses.asdict(chosen.settings),
+            "follow": chosen.follow,
         },
     }
 

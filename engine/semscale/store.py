@@ -6,6 +6,7 @@
     text_emb/text_emb_00007.npy         the shard's distinct texts; metadata column text_row points into it
     metadata/metadata_00007.parquet     row i describes vector i; absent when n_ok = 0
     errors/errors_00007.parquet         a row for every input that gave no vector; written last
+    checksums/00007.sha256              of those files; also plan-00000.sha256 and store.sha256 (see paths)
 
 A shard is finished when its errors file exists. At every moment vectors + errors = items of the finished shards.
 """
@@ -13,8 +14,12 @@ A shard is finished when its errors file exists. At every moment vectors + error
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import io
+import itertools
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,12 +29,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from semscale.errors import StoreError, StoreMismatchError
-from semscale.files import replacing
+from semscale import paths
+from semscale.errors import ModelError, StoreError, StoreMismatchError
+from semscale.files import discard, open_new, replace, replacing, sha256
 from semscale.model import Array, Failure, ModelSpec, Shard
+from semscale.paths import checksum_line, checksums, name_of, reading
 
 FORMAT = 1
-KINDS = ("errors", "metadata", "img_emb", "text_emb")  # of files of a shard
+PLAN_ROWS = 65_536  # of the plan that are in memory at once
+MOST_DIFFERENCES = 4  # that a refusal names
 PLAN = pa.schema([("key", pa.string()), ("uri", pa.string()), ("shard", pa.int32())])
 METADATA = pa.schema(
     [
@@ -94,76 +102,139 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.spec = _read_spec(path / "store.json")
+        self.spec = read_spec(path / "store.json")
 
     @classmethod
     def create(cls, path: Path, spec: StoreSpec) -> Store:
         """Begin a store, or reopen one that was begun with the same specification.
 
-        Raises StoreMismatchError naming the first difference.
+        Needs the exclusive lock of `path`, or its planning lock. Raises StoreMismatchError naming the differences.
         """
         if not (path / "store.json").exists():
-            with replacing(path / "store.json") as temporary:
-                temporary.write_text(_spec_to_json(spec), encoding="utf-8")
+            text = _spec_to_json(spec).encode()
+            replace(checksums(path, "store"), checksum_line("store.json", _digest(text)))
+            replace(path / "store.json", text)
         store = cls(path)
         _refuse_difference(store, spec)
+        store._check_plan()
         return store
+
+    def _check_plan(self) -> None:
+        """Tidy up after an extension of the plan that was cut off; refuse to go on where part of the plan is lost."""
+        known = {_checksums_of_plan(self.path, part) for part in paths.plan_parts(self.path)}
+        for file in set(self.path.glob("checksums/plan-*.sha256")) - known:
+            discard(file)
+        lost = [shard for shard in self.finished()[-1:] if shard >= self.n_shards]
+        if lost:
+            raise StoreError(
+                f"{self.path}: shard {lost[0]} is finished but not in the plan, of which a part is lost; "
+                f"embed again into a new folder"
+            )
 
     # -- the plan -------------------------------------------------------------------------------------------------
 
-    def plan(self) -> pa.Table:
-        """The whole listing: key, uri, shard, in plan order."""
-        parts = sorted((self.path / "plan").glob("part-*.parquet"))
-        return pa.concat_tables([pq.read_table(part, schema=PLAN) for part in parts] or [PLAN.empty_table()])
+    def plan(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """The whole listing: key, uri, shard (or only some of them), in plan order."""
+        wanted = _columns(PLAN, columns)
+        return pa.concat_tables([*self.plan_blocks(columns), wanted.empty_table()])
 
-    def append_plan(self, keys: Sequence[str], uris: Sequence[str], shard: Sequence[int]) -> None:
-        """Append items to the listing: their ids, where they lie, and the new shard each belongs to."""
-        part = len(list((self.path / "plan").glob("part-*.parquet")))
-        with replacing(self.path / "plan" / f"part-{part:05d}.parquet") as temporary:
-            pq.write_table(pa.table([list(keys), list(uris), list(shard)], schema=PLAN), temporary)
+    def plan_blocks(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """The listing in plan order, at most PLAN_ROWS items at a time."""
+        wanted = _columns(PLAN, columns)
+        for part in paths.plan_parts(self.path).values():
+            with reading(self.path, part), pq.ParquetFile(part) as file:
+                for group in range(file.num_row_groups):
+                    yield file.read_row_group(group, columns=wanted.names).select(wanted.names).cast(wanted)
+
+    @property
+    def n_planned(self) -> int:
+        """Items in the listing; reads the plan's footers alone."""
+        total = 0
+        for part in paths.plan_parts(self.path).values():
+            with reading(self.path, part):
+                total += pq.read_metadata(part).num_rows
+        return total
+
+    @property
+    def n_shards(self) -> int:
+        """Shards in the listing; reads the end of the plan alone."""
+        for part in list(paths.plan_parts(self.path).values())[-1:]:
+            with reading(self.path, part), pq.ParquetFile(part) as file:
+                return file.read_row_group(file.num_row_groups - 1, columns=["shard"]).column(0)[-1].as_py() + 1
+        return 0
+
+    def append_plan(self, blocks: Iterable[tuple[Sequence[str], Sequence[str], Sequence[int]]]) -> None:
+        """Append items to the listing, in blocks of keys, uris and the new shard each item belongs to.
+
+        Holds one block at a time. The items count as planned when the last block is written, or not at all.
+        """
+        tables = (pa.table([list(column) for column in block], schema=PLAN) for block in blocks if len(block[0]))
+        first = next(tables, None)
+        if first is None:
+            return
+        part = max(paths.plan_parts(self.path), default=-1) + 1
+        name = f"plan/part-{part:05d}.parquet"
+        with replacing(self.path / name) as temporary:
+            with open_new(temporary) as file, pq.ParquetWriter(file, PLAN) as writer:
+                for table in itertools.chain([first], tables):
+                    writer.write_table(table, row_group_size=PLAN_ROWS)
+            replace(_checksums_of_plan(self.path, part), checksum_line(name, sha256(temporary)))
 
     # -- shards ---------------------------------------------------------------------------------------------------
 
     def finished(self) -> list[int]:
         """Indices of the finished shards, ascending."""
-        return sorted(int(path.stem.rpartition("_")[2]) for path in (self.path / "errors").glob("errors_*.parquet"))
+        return paths.finished(self.path)
 
     def write(self, data: ShardData) -> None:
-        """Write one shard; it counts as finished once its errors file, the last one, is in place."""
+        """Write one shard; it counts as finished once its errors file, the last one, is in place.
+
+        Raises StoreError when that fails; the shard is then not finished, and all others are as they were.
+        """
+        index = data.shard.index
         accounted = len(data.vectors) + len(data.failures)
-        assert accounted == data.shard.count, f"shard {data.shard.index}: {accounted} rows for {data.shard.count} items"
+        assert accounted == data.shard.count, f"shard {index}: {accounted} rows for {data.shard.count} items"
         assert len(data.metadata) == len(data.vectors)
-        self.discard(data.shard.index)  # what a run that died here, with other inputs, may have left
-        if len(data.vectors):
-            self._write_array("img_emb", data.shard.index, data.vectors)
-            with replacing(self._file("metadata", data.shard.index)) as temporary:
-                pq.write_table(data.metadata, temporary)
-        if len(data.texts):
-            self._write_array("text_emb", data.shard.index, data.texts)
-        with replacing(self._file("errors", data.shard.index)) as temporary:
-            pq.write_table(_errors_table(data.failures), temporary)
+        files = self._files(data)
+        lines = [checksum_line(name_of(kind, index), _digest(content)) for kind, content in files.items()]
+        self.discard(index)  # what a run that died here, with other inputs, may have left
+        last = files.pop("errors")
+        for kind, content in files.items():
+            replace(self._file(kind, index), content)
+        replace(checksums(self.path, f"{index:05d}"), b"".join(lines))
+        replace(self._file("errors", index), last)
 
     def discard(self, index: int) -> None:
         """Forget a shard; its errors file goes first, so that it counts as unfinished from then on."""
-        for kind in KINDS:
-            self._file(kind, index).unlink(missing_ok=True)
+        paths.discard_shard(self.path, index)
 
     def fingerprints(self, index: int) -> dict[str, str]:
         """Key -> fingerprint of every item of a finished shard."""
         found: dict[str, str] = {}
-        for kind in ("metadata", "errors"):
+        for kind, schema in (("metadata", METADATA), ("errors", ERRORS)):
             if self._file(kind, index).exists():
-                table = pq.read_table(self._file(kind, index), columns=["key", "fingerprint"])
+                table = self._read(self._file(kind, index), _columns(schema, ["key", "fingerprint"]))
                 found.update(zip(*(column.to_pylist() for column in table.columns), strict=True))
         return found
 
-    def _write_array(self, kind: str, index: int, rows: Array) -> None:
-        with replacing(self._file(kind, index)) as temporary, temporary.open("wb") as file:
-            np.save(file, np.ascontiguousarray(rows, dtype=self.spec.dtype), allow_pickle=False)
+    def _files(self, data: ShardData) -> dict[str, bytes]:
+        """The bytes of each kind of file that a shard has."""
+        files = {}
+        if len(data.vectors):
+            files["img_emb"] = self._npy(data.vectors)
+            files["metadata"] = _parquet(data.metadata)
+        if len(data.texts):
+            files["text_emb"] = self._npy(data.texts)
+        files["errors"] = _parquet(_errors_table(data.failures))
+        return files
+
+    def _npy(self, rows: Array) -> bytes:
+        out = io.BytesIO()
+        np.save(out, np.ascontiguousarray(rows, dtype=self.spec.dtype), allow_pickle=False)
+        return out.getvalue()
 
     def _file(self, kind: str, index: int) -> Path:
-        suffix = "npy" if kind.endswith("_emb") else "parquet"
-        return self.path / kind / f"{kind}_{index:05d}.{suffix}"
+        return self.path / name_of(kind, index)
 
     # -- reading --------------------------------------------------------------------------------------------------
 
@@ -174,12 +245,6 @@ class Store:
     def errors(self, columns: Sequence[str] | None = None) -> pa.Table:
         """A row for every input of the finished shards that gave no vector."""
         return self._table("errors", ERRORS, columns)
-
-    def _table(self, kind: str, schema: pa.Schema, columns: Sequence[str] | None) -> pa.Table:
-        files = [self._file(kind, index) for index in self.finished()]
-        wanted = schema if columns is None else pa.schema([schema.field(name) for name in columns])
-        tables = [pq.read_table(file, columns=wanted.names) for file in files if file.exists()]
-        return pa.concat_tables([table.cast(wanted) for table in tables] or [wanted.empty_table()])
 
     @cached_property
     def images(self) -> Rows:
@@ -197,16 +262,40 @@ class Store:
         start = 0
         for index in self.finished():
             if self._file("metadata", index).exists():
-                column = pq.read_table(self._file("metadata", index), columns=["text_row"]).column(0)
+                column = self._read(self._file("metadata", index), _columns(METADATA, ["text_row"])).column(0)
                 rows = column.fill_null(-1).to_numpy().astype(np.int64)
                 found.append(np.where(rows >= 0, rows + start, -1))
             if self._file("text_emb", index).exists():
-                start += len(np.load(self._file("text_emb", index), mmap_mode="r"))
+                start += len(self._mapped(self._file("text_emb", index)))
         return np.concatenate([*found, np.empty(0, np.int64)])
 
+    def _table(self, kind: str, schema: pa.Schema, columns: Sequence[str] | None) -> pa.Table:
+        wanted = _columns(schema, columns)
+        tables = [self._read(file, wanted) for file in self._present(kind)]
+        return pa.concat_tables([*tables, wanted.empty_table()])
+
     def _rows(self, kind: str, dim: int) -> Rows:
-        files = [self._file(kind, index) for index in self.finished()]
-        return Rows([np.load(file, mmap_mode="r", allow_pickle=False) for file in files if file.exists()], dim)
+        return Rows([self._mapped(file) for file in self._present(kind)], dim)
+
+    def _present(self, kind: str) -> list[Path]:
+        """The files of one kind. Raises StoreError where a shard has vectors without metadata or the reverse."""
+        twin = {"img_emb": "metadata", "metadata": "img_emb"}.get(kind, kind)
+        found = []
+        for index in self.finished():
+            file = self._file(kind, index)
+            if file.exists() or self._file(twin, index).exists():
+                with reading(self.path, file):
+                    file.stat()
+                found.append(file)
+        return found
+
+    def _read(self, file: Path, wanted: pa.Schema) -> pa.Table:
+        with reading(self.path, file):
+            return pq.read_table(file, columns=wanted.names).cast(wanted)
+
+    def _mapped(self, file: Path) -> Array:
+        with reading(self.path, file):
+            return np.load(file, mmap_mode="r", allow_pickle=False)
 
 
 class Rows:
@@ -236,6 +325,40 @@ def open_store(path: str | Path) -> Store:
     return Store(Path(path))
 
 
+def read_spec(path: Path) -> StoreSpec:
+    """Read a `store.json`. Raises StoreError where there is none, or none that this version understands."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if values.pop("format") != FORMAT:
+            raise StoreError(f"{path}: written by another version of semscale; embed again into a new folder")
+        for tower in ("image", "text"):
+            if values[tower] is not None:
+                values[tower] = ModelSpec.from_json(json.dumps(values[tower]), where=str(path))
+        return StoreSpec(**values)
+    except FileNotFoundError as error:
+        raise StoreError(f"{path.parent}: not a store (no store.json)") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ModelError) as error:
+        raise StoreError(f"{path}: not a store specification ({error!r}); embed again into a new folder") from error
+
+
+def _columns(schema: pa.Schema, columns: Sequence[str] | None) -> pa.Schema:
+    return schema if columns is None else pa.schema([schema.field(name) for name in columns])
+
+
+def _checksums_of_plan(path: Path, part: int) -> Path:
+    return checksums(path, f"plan-{part:05d}")
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _parquet(table: pa.Table) -> bytes:
+    out = pa.BufferOutputStream()
+    pq.write_table(table, out)
+    return out.getvalue().to_pybytes()
+
+
 def _errors_table(failures: Sequence[Failure]) -> pa.Table:
     rows = [[getattr(f, "text" if name == "caption" else name) for f in failures] for name in ERRORS.names]
     return pa.table(rows, schema=ERRORS)
@@ -248,29 +371,27 @@ def _spec_to_json(spec: StoreSpec) -> str:
     return json.dumps({"format": FORMAT, **values}, indent=2) + "\n"
 
 
-def _read_spec(path: Path) -> StoreSpec:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        if values.pop("format") != FORMAT:
-            raise StoreError(f"{path}: written by another version of semscale; embed again into a new folder")
-        for tower in ("image", "text"):
-            if values[tower] is not None:
-                values[tower] = ModelSpec.from_json(json.dumps(values[tower]), where=str(path))
-        return StoreSpec(**values)
-    except FileNotFoundError as error:
-        raise StoreError(f"{path.parent}: not a store (no store.json)") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StoreError(f"{path}: not a store specification ({error!r})") from error
-
-
 def _refuse_difference(store: Store, wanted: StoreSpec) -> None:
-    for field in dataclasses.fields(StoreSpec):
-        old, new = getattr(store.spec, field.name), getattr(wanted, field.name)
-        if old != new:
-            old, new = (
-                f"{x.name} ({x.sha256[:12]}, {x.precision})" if isinstance(x, ModelSpec) else x for x in (old, new)
-            )
-            raise StoreMismatchError(
-                f"{store.path}: begun with {field.name} {old!r}, asked for {new!r}; "
-                f"choose another output folder, or the same settings"
-            )
+    found = list(_differences(store.spec, wanted, ""))
+    if found:
+        told = "; ".join(f"{name} {old!r}, asked for {new!r}" for name, old, new in found[:MOST_DIFFERENCES])
+        more = f"; and {len(found) - MOST_DIFFERENCES} more" if len(found) > MOST_DIFFERENCES else ""
+        raise StoreMismatchError(
+            f"{store.path}: begun with {told}{more}; choose another output folder, or the same settings"
+        )
+
+
+def _differences(old: Any, new: Any, name: str) -> Iterator[tuple[str, Any, Any]]:
+    """Dotted name, old and new value of every field that differs."""
+    if dataclasses.is_dataclass(old) and type(old) is type(new):
+        for field in (field.name for field in dataclasses.fields(old)):
+            yield from _differences(getattr(old, field), getattr(new, field), f"{name}.{field}".strip("."))
+    elif old != new:
+        yield name, _shown(old), _shown(new)
+
+
+def _shown(value: Any) -> Any:
+    """A value as a message shows it: a model by its name, a digest by its beginning."""
+    if isinstance(value, ModelSpec):
+        return value.name
+    return value[:12] if isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) else value

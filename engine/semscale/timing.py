@@ -15,6 +15,7 @@ class Clock:
     def __init__(self) -> None:
         self._seconds: defaultdict[str, float] = defaultdict(float)
         self._lock = threading.Lock()
+        self._started = time.perf_counter()
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -30,3 +31,7 @@ class Clock:
         """Busy seconds of every stage so far."""
         with self._lock:
             return dict(self._seconds)
+
+    def total(self) -> float:
+        """Seconds since the clock was made."""
+        return time.perf_counter() - self._started

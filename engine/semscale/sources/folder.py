@@ -1,132 +1,120 @@
-"""A folder tree of images, with or without a metadata file."""
+"""The files below a folder of this machine, read with care."""
 
 from __future__ import annotations
 
-import hashlib
+import errno
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
-import pyarrow as pa
-
-from semscale.errors import InputError, SourceError, UsageError
-from semscale.model import Failure, Sample
-from semscale.sources.layout import Described, Layout, describe, detect, is_image_name
-from semscale.sources.metadata import NAMES, Metadata, read_metadata
-from semscale.sources.names import key_of, uri_of
-from semscale.sources.tree import walk
+from semscale.errors import InputError
+from semscale.sources.layout import is_image_name
+from semscale.sources.listing import Names
+from semscale.sources.metadata import NAMES
+from semscale.sources.names import uri_of
+from semscale.sources.places import digest
+from semscale.sources.trees import File
+from semscale.sources.walk import walk
 
 MAX_FILE_BYTES = 1 << 30  # a larger file is no image that anyone means to score, and might not fit into memory
+ATTEMPTS = 3  # at a file that changes while it is read
+END_MARKER = "_SUCCESS"  # the file by which a producer says that it has written its last image
+LASTING = {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENODEV}
 
 
-class FolderSource:
-    """Images under one folder, in the byte order of their relative paths.
+class FolderTree:
+    """Images under one folder, in the order of `walk`, then those that are listed but not there.
 
-    The listing holds about 200 bytes a file, the only thing that grows with the folder. Links to
-    folders are followed, each real folder once: see `tree.walk`.
+    `listed` names files that count as images whatever they are called. The listing takes the bytes of the relative
+    path and 8 more for each file, the only thing that grows with the folder.
     """
 
-    n_ignored: int  # files that are neither images nor named by the metadata
-    n_strays: int  # images that do not fit the layout and are grouped by their folder instead
+    described = False
 
-    def __init__(self, root: Path, *, group_by: str | None = None) -> None:
+    def __init__(self, root: Path, listed: Collection[bytes] = (), *, leave_out: Path | None = None) -> None:
         self._root = os.fsencode(os.path.abspath(root))
         self.uri = uri_of(self._root)
-        self._parents_only = group_by == "parent"
-        self._metadata = _metadata(root, None if self._parents_only else group_by)
-        listed = set() if self._metadata is None else set(self._metadata.file_names.to_pylist())
-        names, self.n_ignored = _listing(self._root, listed)
-        if not names:
-            raise SourceError(
-                f"{root}: no images among {self.n_ignored} files; known suffixes end in .jpg, .png, .webp ..."
-            )
-        self._names = pa.array(names, pa.binary())
-        self._keys = pa.array(map(key_of, names), pa.string())
-        self._rows = None if self._metadata is None else self._metadata.rows_of(self._names)
-        self._layout, self.n_strays = detect(self.keys()) if self._metadata is None else (Layout.METADATA, 0)
-        self.layout = self._layout.value
+        self.n_ignored = 0
+        left_out = None if leave_out is None else os.fsencode(os.path.abspath(leave_out))
+        self.column = Names(self._images(frozenset(listed), left_out))
 
-    def keys(self) -> Sequence[str]:
-        """Relative paths with forward slashes, each once; `names.key_of` says how odd names are shown."""
-        return self._keys.to_pylist()
+    def _images(self, listed: frozenset[bytes], leave_out: bytes | None) -> Iterator[bytes]:
+        met = set()
+        for name in walk(self._root, leave_out=leave_out):
+            if name in listed:
+                met.add(name)
+                yield name
+            elif is_image_name(text := os.fsdecode(name)):
+                yield name
+            elif text not in NAMES and text != END_MARKER:
+                self.n_ignored += 1
+        yield from sorted(listed - met)
 
-    def uris(self) -> Sequence[str]:
-        """Absolute paths, or `file://` URIs where they are not UTF-8."""
-        return [uri_of(os.path.join(self._root, name)) for name in self._names.to_pylist()]
+    def __len__(self) -> int:
+        return len(self.column)
 
-    def read(self, indices: Iterable[int]) -> Iterator[Sample | Failure]:
+    def names(self, start: int, stop: int) -> list[bytes]:
+        """Relative paths."""
+        return self.column.slice(start, stop)
+
+    def uri_of(self, index: int) -> str:
+        """The absolute path, or a `file://` URI where it is not UTF-8."""
+        return uri_of(self._path(index))
+
+    def read(self, indices: Iterable[int]) -> Iterator[File]:
         """The bytes of each file, or why there are none."""
-        for index in indices:
-            yield self._read(index)
+        return (read_file(self._path(index)) for index in indices)
 
-    def _read(self, index: int) -> Sample | Failure:
-        key, path = self._keys[index].as_py(), os.path.join(self._root, self._names[index].as_py())
-        uri, known = uri_of(path), self._describe(index, key)
-        described = (known.group, known.text, known.model, known.seed)
-        try:
-            data, status = _bytes_of(path)
-        except InputError as error:
-            return Failure(key, uri, error.code, error.message, *described, self.fingerprint(index))
-        return Sample(key, uri, data, *described, _fingerprint(status, True, known))
+    def stamp(self, index: int) -> str:
+        """Size, time of change and readability of a file; "" where there is none."""
+        return stamp_of(self._path(index))
 
-    def fingerprint(self, index: int) -> str:
-        """Size, time of change, readability and description of a file, in 16 digits; "" where there is no file."""
-        path = os.path.join(self._root, self._names[index].as_py())
-        try:
-            status = os.stat(path)
-        except OSError:
-            return ""
-        return _fingerprint(status, os.access(path, os.R_OK), self._describe(index, self._keys[index].as_py()))
-
-    def _describe(self, index: int, key: str) -> Described:
-        if self._metadata is None or self._rows is None:
-            known = describe(key, self._layout)
-        else:
-            known = self._metadata.describe(self._rows[index].as_py(), key)
-        if self._parents_only:
-            return Described(describe(key, Layout.PARENT).group, known.text, known.model, known.seed)
-        return known
+    def _path(self, index: int) -> bytes:
+        return os.path.join(self._root, self.column[index])
 
 
-def _metadata(root: Path, group_column: str | None) -> Metadata | None:
-    found = read_metadata(root, group_column=group_column)
-    if found is None and group_column is not None:
-        raise UsageError(f"--group-by {group_column}: {root} has no metadata file; use 'parent' or add one of {NAMES}")
-    return found
+def stamp_of(path: bytes) -> str:
+    """Size, time of change and readability of a file; "" where there is none."""
+    try:
+        return _stamp(os.stat(path), os.access(path, os.R_OK))
+    except (OSError, ValueError):  # ValueError: no file can have such a name
+        return ""
 
 
-def _listing(root: bytes, listed: set[bytes]) -> tuple[list[bytes], int]:
-    """Relative paths of all images and of all files in `listed`, sorted, and how many other files there are."""
-    names = set(listed)
-    ignored = 0
-    for name in walk(root):
-        text = os.fsdecode(name)
-        if is_image_name(text):
-            names.add(name)
-        elif name not in listed and text not in NAMES:
-            ignored += 1
-    return sorted(names), ignored
+def read_file(path: bytes) -> File:
+    """The bytes of a file with its stamp, or why there are none."""
+    try:
+        data, status = _bytes_of(path)
+    except InputError as error:
+        return File(error, "" if error.code == "changed" else stamp_of(path))
+    except FileNotFoundError:
+        return File(InputError("missing", "the file is not there; restore it, or remove its row from the list"), "")
+    except (OSError, ValueError) as error:
+        said = getattr(error, "strerror", None) or str(error)
+        problem = InputError("unreadable", f"the file cannot be read: {said}; check its permissions and its disk")
+        return File(problem, stamp_of(path) if getattr(error, "errno", None) in LASTING else "")
+    return File(data, _stamp(status, True))
 
 
-def _fingerprint(status: os.stat_result, readable: bool, known: Described) -> str:
-    told = (status.st_size, status.st_mtime_ns, readable, known.group, known.text, known.model, known.seed)
-    return hashlib.blake2b(repr(told).encode("utf-8", "backslashreplace"), digest_size=8).hexdigest()
+def _stamp(status: os.stat_result, readable: bool) -> str:
+    return digest(status.st_size, status.st_mtime_ns, readable)
 
 
 def _bytes_of(path: bytes) -> tuple[bytes, os.stat_result]:
-    try:
+    """The bytes of a file that did not change meanwhile."""
+    for _ in range(ATTEMPTS):
         with open(path, "rb", opener=_open_at_once) as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
+            before = os.fstat(file.fileno())
+            if not stat.S_ISREG(before.st_mode):
                 raise InputError("unreadable", "not a regular file; remove it or replace it by the image itself")
-            if status.st_size > MAX_FILE_BYTES:
-                raise InputError("too-large", f"the file is {status.st_size} bytes, over {MAX_FILE_BYTES}; shrink it")
-            return file.read(), status
-    except FileNotFoundError as error:
-        raise InputError("missing", "the file is not there: restore it, or remove its row from the metadata") from error
-    except OSError as error:
-        raise InputError("unreadable", f"the file cannot be read: {error.strerror}; check its permissions") from error
+            if before.st_size > MAX_FILE_BYTES:
+                raise InputError("too-large", f"the file is {before.st_size} bytes, over {MAX_FILE_BYTES}; shrink it")
+            data = file.read(MAX_FILE_BYTES + 1)
+            after = os.fstat(file.fileno())
+        if len(data) == after.st_size and (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns):
+            return data, after
+    raise InputError("changed", "the file changed while it was read; run again when nobody writes to it any more")
 
 
 def _open_at_once(path: str | bytes, flags: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import PurePosixPath
@@ -21,6 +21,7 @@ class Layout(Enum):
     PARENT = "group/image"
     PUBLISHED = "model/prompt/seed"
     METADATA = "metadata"
+    BESIDE = "texts beside images"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +39,14 @@ def is_image_name(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in SUFFIXES
 
 
-def detect(keys: Sequence[str]) -> tuple[Layout, int]:
-    """The layout of a folder without metadata, and how many keys do not fit it.
+def detect(keys: Iterable[str], count: int) -> tuple[Layout, int]:
+    """The layout of a tree of `count` keys without metadata, and how many of them do not fit it.
 
     PUBLISHED, the layout of the published study, when at least 95 % of the keys are model/prompt/<digits>.<suffix>, so
     that a stray image does not take prompts and models away from all others; else PARENT, which every key fits.
     """
     strays = sum(MODEL_PROMPT_SEED.fullmatch(key) is None for key in keys)
-    if strays < len(keys) and 20 * strays <= len(keys):
+    if strays < count and 20 * strays <= count:
         return Layout.PUBLISHED, strays
     return Layout.PARENT, 0
 
@@ -57,3 +58,11 @@ def describe(key: str, layout: Layout) -> Described:
         model, prompt = path.parts[:2]
         return Described(group=prompt, text=prompt, model=model, seed=int(path.stem))
     return Described(group=str(path.parent))
+
+
+def folder_of(key: str) -> str:
+    """The group of an image that a table or a file beside it could have described and did not: `./folder`.
+
+    The dot keeps a folder `dog` apart from the images whose text is `dog`.
+    """
+    return "/".join((".", *PurePosixPath(key).parent.parts))

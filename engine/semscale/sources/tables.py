@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any
 
 import pyarrow as pa
@@ -13,72 +14,72 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from semscale.errors import SourceError
+from semscale.sources.places import Place
 
 ROWS = 10_000  # of JSON Lines held as Python objects at once
 PARSE = pa.csv.ParseOptions(newlines_in_values=True)
 
 
-def read_table(path: Path, wanted: Sequence[str]) -> tuple[list[str], pa.Table]:
+def read_table(place: Place, wanted: Sequence[str]) -> tuple[list[str], pa.Table]:
     """The names of all columns, and a table of the `wanted` ones; those the file does not have are null.
 
     CSV and JSON Lines give strings, exactly as they are written, whatever they look like; Parquet its own types.
     Rows in messages are counted from 1, without header and blank lines. Raises SourceError for a file that cannot be
     read, a wanted column that is there twice, and in JSON Lines a value that is not a string; `seed` may be an integer.
     """
-    readers = {".csv": _read_csv, ".jsonl": _read_jsonl, ".parquet": _read_parquet}
     try:
-        return readers[path.suffix](path, wanted)
+        return READERS[suffix_of(place.name)](place, wanted)
     except (pa.ArrowException, OSError, UnicodeError) as error:
-        raise SourceError(f"{path}: cannot be read: {error}") from error
+        raise SourceError(f"{place.uri}: cannot be read: {error}") from error
 
 
-def _read_csv(path: Path, wanted: Sequence[str]) -> tuple[list[str], pa.Table]:
-    with path.open("rb") as file, pa.csv.open_csv(file, parse_options=PARSE) as reader:
+def _read_csv(place: Place, wanted: Sequence[str]) -> tuple[list[str], pa.Table]:
+    with place.open() as file, pa.csv.open_csv(file, parse_options=PARSE) as reader:
         names = reader.schema.names
-    _refuse_repeats(names, wanted, path)
+    _refuse_repeats(names, wanted, place)
     convert = pa.csv.ConvertOptions(
         column_types=dict.fromkeys(wanted, pa.string()),  # or "1984" would be a number, and "null" no text at all
         include_columns=wanted,
         include_missing_columns=True,
     )
-    with path.open("rb") as file:
+    with place.open() as file:
         return names, pa.csv.read_csv(file, parse_options=PARSE, convert_options=convert)
 
 
-def _read_parquet(path: Path, wanted: Sequence[str]) -> tuple[list[str], pa.Table]:
-    with path.open("rb") as file, pa.parquet.ParquetFile(file) as opened:
+def _read_parquet(place: Place, wanted: Sequence[str]) -> tuple[list[str], pa.Table]:
+    with place.open() as file, pa.parquet.ParquetFile(file) as opened:
         names = opened.schema_arrow.names
-        _refuse_repeats(names, wanted, path)
+        _refuse_repeats(names, wanted, place)
         table = opened.read(columns=[name for name in wanted if name in names])
         rows = opened.metadata.num_rows
     missing = {name: pa.nulls(rows, pa.string()) for name in wanted if name not in names}
     return names, pa.table({**dict(zip(table.column_names, table.columns, strict=True)), **missing})
 
 
-def _read_jsonl(path: Path, wanted: Sequence[str]) -> tuple[list[str], pa.Table]:
+def _read_jsonl(place: Place, wanted: Sequence[str]) -> tuple[list[str], pa.Table]:
     schema = pa.schema([(name, pa.string()) for name in wanted])
     names: dict[str, None] = {}
     parts = [schema.empty_table()]
-    with path.open(encoding="utf-8-sig", newline="\n") as file:
-        rows = enumerate(_objects(file, path), start=1)
+    with io.TextIOWrapper(place.open(), encoding="utf-8-sig", newline="\n") as file:
+        rows = enumerate(_objects(file, place), start=1)
         while part := list(islice(rows, ROWS)):
             for _, row in part:
                 names.update(dict.fromkeys(row))
-            cells = [[_cell(row.get(name), name, number=n, path=path) for n, row in part] for name in wanted]
+            cells = [[_cell(row.get(name), name, number=n, place=place) for n, row in part] for name in wanted]
             parts.append(pa.table(cells, schema=schema))
     return list(names), pa.concat_tables(parts)
 
 
-def _objects(lines: Iterable[str], path: Path) -> Iterator[dict[str, Any]]:
+def _objects(lines: Iterable[str], place: Place) -> Iterator[dict[str, Any]]:
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
             row = json.loads(line, object_pairs_hook=_object)
         except (ValueError, RecursionError) as error:
-            raise SourceError(f"{path}: line {number} cannot be read: {error}") from error
+            raise SourceError(f"{place.uri}: line {number} cannot be read: {error}") from error
         if not isinstance(row, dict):
-            raise SourceError(f"{path}: line {number} is not a JSON object; give one {{...}} a line")
+            raise SourceError(f"{place.uri}: line {number} is not a JSON object; give one {{...}} a line")
         yield row
 
 
@@ -89,10 +90,10 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _cell(value: Any, name: str, *, number: int, path: Path) -> str | None:
+def _cell(value: Any, name: str, *, number: int, place: Place) -> str | None:
     if value is None:
         return None
-    where = f"{path}: row {number}, column {name!r}: {value!r:.80}"
+    where = f"{place.uri}: row {number}, column {name!r}: {value!r:.80}"
     if name == "seed" and type(value) is int:  # not bool
         return str(value)
     if not isinstance(value, str):
@@ -104,7 +105,15 @@ def _cell(value: Any, name: str, *, number: int, path: Path) -> str | None:
     return value
 
 
-def _refuse_repeats(names: Sequence[str], wanted: Sequence[str], path: Path) -> None:
+def _refuse_repeats(names: Sequence[str], wanted: Sequence[str], place: Place) -> None:
     for name in wanted:
         if names.count(name) > 1:
-            raise SourceError(f"{path}: has {names.count(name)} columns {name!r}; keep one")
+            raise SourceError(f"{place.uri}: has {names.count(name)} columns {name!r}; keep one")
+
+
+READERS = {".csv": _read_csv, ".jsonl": _read_jsonl, ".parquet": _read_parquet}
+
+
+def suffix_of(name: str) -> str:
+    """The suffix by which the kind of a table is told, in lower case."""
+    return PurePosixPath(name).suffix.lower()
