@@ -372,11 +372,13 @@ def test_a_jpeg_of_countless_scans_is_refused():
     assert code_of(data[:end] + data[start : start + 20] * MAX_SCANS + data[end:]) == "unsupported"
 
 
-@pytest.mark.parametrize("options", [{}, {"save_all": True, "append_images": [PHOTO.rotate(180)]}, {"quality": 100}])
+@pytest.mark.parametrize("options", [{}, {"save_all": True}, {"quality": 100}])
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L"])
 def test_an_avif_is_measured_by_its_streams_too(options, mode):
     """libavif would decode the stream at whatever size, and shrink the picture to the size that the boxes say."""
-    data = bytearray(encoded(PHOTO.resize((300, 200)).convert(mode), "AVIF", speed=10, **options))
+    image = PHOTO.resize((300, 200)).convert(mode)
+    more = {"append_images": [image.rotate(180)]} if options.get("save_all") else {}
+    data = bytearray(encoded(image, "AVIF", speed=10, **options, **more))
     assert coded_size(bytes(data)) == (300, 200)
     for match in re.finditer(rb"ispe", bytes(data)):
         struct.pack_into(">LL", data, match.start() + 8, 30, 20)

@@ -127,9 +127,9 @@ def test_a_webdataset_reader_sees_the_same_samples(tmp_path):
 def test_names_uris_and_what_is_counted(tree, tmp_path):
     members = [("./a.png", A), ("notes.md", b"x"), ("./a.txt", b"t"), ("lone.txt", b"x"), ("lone.json", b"{}")]
     found = tree([*members, (tarfile.TarInfo("d.png"), b""), ("z\udcff.png", B)])
-    assert found.names(0, 99) == [b"./a.png", b"d.png", b"z\xff.png"] and found.names(1, 2) == [b"d.png"]
+    assert found.names(0, 99) == [b"a.png", b"d.png", b"z\xff.png"] and found.names(1, 2) == [b"d.png"]
     assert found.uri == str(tmp_path / "images.tar")
-    assert found.uri_of(0) == f"{tmp_path}/images.tar#./a.png"
+    assert found.uri_of(0) == f"{tmp_path}/images.tar#a.png"
     assert found.uri_of(2) == f"file://{tmp_path}/images.tar#z%FF.png"
     assert found.n_ignored == 3  # notes.md, lone.txt, lone.json
 
@@ -329,14 +329,12 @@ def test_an_empty_tar_is_an_empty_tree(tree):
     assert (len(found), found.names(0, 9), list(found.read([])), found.described) == (0, [], [], False)
 
 
-def test_the_stamp_changes_with_the_tar(tree, tmp_path):
+def test_the_stamp_changes_with_the_tar(tree):
     members = [("a.png", A), ("a.txt", b"one")]
     before = tree(members)
     old = [before.stamp(0), next(before.read([0])).stamp]
     after = tree([("a.png", A), ("a.txt", b"another")])
     assert old[0] == old[1] != after.stamp(0)
-    os.unlink(tmp_path / "images.tar")
-    assert after.stamp(0) == ""
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
@@ -519,7 +517,7 @@ def test_real_tars_made_by_gnu_tar(tmp_path):
         file.write(b"end")
     subprocess.run(["tar", "-cSf", tmp_path / "x.tar", "--format=gnu", "--sort=name", "."], cwd=folder, check=True)
     found = everything(TarTree(LocalFile(Path(tmp_path / "x.tar"))))
-    assert found[b"./a.png"].data == A and found[b"./a.png"].told == Told("a cat")
-    assert found[b"./" + b"long" * 40 + b".png"].data == B
-    assert found[b"./hard.png"].data.code == "link"
-    assert found[b"./holes.png"].data.code == "unsupported" or len(found[b"./holes.png"].data) == (1 << 20) + 3
+    assert found[b"a.png"].data == A and found[b"a.png"].told == Told("a cat")
+    assert found[b"long" * 40 + b".png"].data == B
+    assert found[b"hard.png"].data.code == "link"
+    assert found[b"holes.png"].data.code == "unsupported" or len(found[b"holes.png"].data) == (1 << 20) + 3

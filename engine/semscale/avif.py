@@ -6,6 +6,7 @@ ISO/IEC 14496-12 (boxes) and of the AV1 bitstream specification, 5.5 (sequence h
 
 from __future__ import annotations
 
+import itertools
 import struct
 from collections.abc import Iterator
 
@@ -38,43 +39,49 @@ def _boxes(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]
 
 
 def _streams(data: bytes) -> Iterator[bytes]:
-    """The bytes of every item, and of every chunk of a track up to the end of the file."""
-    boxes = list(_boxes(data, 0, len(data)))
+    """The bytes of every item, and of every chunk of a track up to the next; no more in all than the file has."""
+    boxes = [box for box in _boxes(data, 0, len(data)) if box[0] in {b"iloc", b"idat", b"stco", b"co64"}]
     inline = next((start for kind, start, _ in boxes if kind == b"idat"), 0)
-    for kind, start, _ in boxes:
+    chunks, room = {len(data)}, len(data)
+    for kind, start, stop in boxes:
         if kind == b"iloc":
-            for inlined, extents in _items(data, start):
-                base = inline if inlined else 0
-                yield b"".join(data[base + at : base + at + length if length else None] for at, length in extents)
+            for extents in _items(data[start:stop], inline):
+                pieces = [data[at : at + length if length else None] for at, length in extents]
+                room -= sum(map(len, pieces))
+                if room < 0:
+                    raise ValueError("items that lie one over the other")
+                yield b"".join(pieces)
         elif kind in {b"stco", b"co64"}:
-            (count,) = struct.unpack_from(">L", data, start + 4)
-            for at in struct.unpack_from(f">{count}{'L' if kind == b'stco' else 'Q'}", data, start + 8):
-                yield data[at:]
+            table = data[start + 8 : stop]
+            chunks.update(at for (at,) in struct.iter_unpack(">L" if kind == b"stco" else ">Q", table))
+    yield from (data[at:end] for at, end in itertools.pairwise(sorted(chunks)))
 
 
-def _items(data: bytes, at: int) -> Iterator[tuple[bool, list[tuple[int, int]]]]:
-    """Yield of each item of an `iloc` box whether it lies in `idat`, and the (offset, length) of its extents."""
-    version, sizes = data[at], struct.unpack_from(">H", data, at + 4)[0]
+def _items(iloc: bytes, inline: int) -> Iterator[list[tuple[int, int]]]:
+    """Yield the (start, length) of the extents of each item of an `iloc` box; `inline`: where `idat` begins."""
+    version, sizes = iloc[0], struct.unpack_from(">H", iloc, 4)[0]
     offset_size, length_size, base_size, index_size = (sizes >> shift & 15 for shift in (12, 8, 4, 0))
+    if offset_size + length_size == 0:
+        raise ValueError("extents of nothing, of which there could be any number")
     wide = 4 if version == 2 else 2
-    at, count = at + 6 + wide, int.from_bytes(data[at + 6 : at + 6 + wide], "big")
+    at, count = 6 + wide, int.from_bytes(iloc[6 : 6 + wide], "big")
 
     def number(size: int) -> int:
         nonlocal at
         at += size
-        if at > len(data):
+        if at > len(iloc):
             raise EOFError
-        return int.from_bytes(data[at - size : at], "big")
+        return int.from_bytes(iloc[at - size : at], "big")
 
     for _ in range(count):
         number(wide)
-        inlined = version > 0 and number(2) & 15 == 1
+        start = inline if version > 0 and number(2) & 15 == 1 else 0
         number(2)
-        base, extents = number(base_size), []
+        start, extents = start + number(base_size), []
         for _ in range(number(2)):
             number(index_size if version > 0 else 0)
-            extents.append((base + number(offset_size), number(length_size)))
-        yield inlined, extents
+            extents.append((start + number(offset_size), number(length_size)))
+        yield extents
 
 
 def _sequence_sizes(stream: bytes) -> Iterator[tuple[int, int]]:

@@ -299,7 +299,7 @@ def _emit(as_json: bool, line: dict[str, Any]) -> None:
 
 
 def _exit_on_errors(summary: dict[str, Any], max_error_rate: float) -> None:
-    rate = summary["n_failed"] / max(summary["n_failed"] + summary["n_ok"], 1)
+    rate = summary["n_failed"] / summary["n_found"]
     if rate > max_error_rate:
         click.echo(f"{rate:.1%} of the inputs failed, more than --max-error-rate {max_error_rate:.1%}", err=True)
         sys.exit(TOO_MANY_ERRORS)

@@ -158,7 +158,7 @@ class Source(Protocol):
         ...
 
     def fingerprint(self, index: int) -> str:
-        """The fingerprint that `read` would give this item now, found without reading it."""
+        """The fingerprint that `read` gives this item as it was listed or is now, found without reading it."""
         ...
 
 

@@ -80,9 +80,6 @@ def embed(
 ) -> None:
     """Embed every planned item that no finished shard holds."""
     shards = [shard for shard in unfinished(store) if settings.owns(shard.index)]
-    if not shards:
-        on_progress(Progress(0, 0, 0))
-        return
     name = "" if settings.part is None else str(settings.part.index)
     with closing(Journal.open(store.path, settings.workers, name)) as journal:
         prepare = _Prepare(encoder.spec, store.spec.decode, settings, clock, journal)

@@ -27,7 +27,7 @@ from semscale.locks import planning as planning_lock
 from semscale.metrics import alignment
 from semscale.model import DECODES, DTYPES, Encoder, Interval, Score, Source
 from semscale.pipeline import Progress
-from semscale.plan import KeyIndex
+from semscale.plan import KeyIndex, remaining
 from semscale.provenance import provenance
 from semscale.report import write_report
 from semscale.scoring import score_store
@@ -301,7 +301,7 @@ def counts(store: Store, source: Source) -> dict[str, Any]:
 def tallied(store: Store) -> dict[str, int]:
     """Inputs found, embedded, failed, and left to other parts; every one is accounted for."""
     found, ok, failed = store.n_planned, len(store.images), len(store.errors(["code"]))
-    left = sum(shard.count for shard in planning.unfinished(store))
+    left = sum(shard.count for shard in remaining(planning.shards(store), store.readable))
     assert ok + failed + left == found, f"{ok} embedded + {failed} failed + {left} left != {found} found"
     return {"n_found": found, "n_ok": ok, "n_failed": failed, "n_left": left}
 

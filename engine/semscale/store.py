@@ -98,7 +98,10 @@ class ShardData:
 
 
 class Store:
-    """A store opened for reading or appending. `create` begins one or checks that it is the same one."""
+    """A store opened for reading or appending. `create` begins one or checks that it is the same one.
+
+    What is read are the shards that were finished at the first read; open the store again to see later ones.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -238,6 +241,11 @@ class Store:
 
     # -- reading --------------------------------------------------------------------------------------------------
 
+    @cached_property
+    def readable(self) -> list[int]:
+        """The shards that were finished at the first read: tables and arrays agree while other processes write."""
+        return self.finished()
+
     def metadata(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Rows of all finished shards, in plan order; row i describes row i of `images`."""
         return self._table("metadata", METADATA, columns)
@@ -260,7 +268,7 @@ class Store:
         """(N,) int64: for each image the row of its text in `texts`, or -1 where it has none."""
         found: list[Array] = []
         start = 0
-        for index in self.finished():
+        for index in self.readable:
             if self._file("metadata", index).exists():
                 column = self._read(self._file("metadata", index), _columns(METADATA, ["text_row"])).column(0)
                 rows = column.fill_null(-1).to_numpy().astype(np.int64)
@@ -281,7 +289,7 @@ class Store:
         """The files of one kind. Raises StoreError where a shard has vectors without metadata or the reverse."""
         twin = {"img_emb": "metadata", "metadata": "img_emb"}.get(kind, kind)
         found = []
-        for index in self.finished():
+        for index in self.readable:
             file = self._file(kind, index)
             if file.exists() or self._file(twin, index).exists():
                 with reading(self.path, file):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -14,6 +13,7 @@ import pyarrow.parquet as pq
 
 from semscale.errors import InputError, SourceError
 from semscale.model import Failure, Sample
+from semscale.sources.folder import read_file
 from semscale.sources.members import MAX_FILE_BYTES, RETRY, is_damage, member_uri, open_listed, text_uri, unreadable
 from semscale.sources.parquet_columns import choose_columns, image_columns, told_in, value_of
 from semscale.sources.places import LocalFile, Place, digest
@@ -34,8 +34,9 @@ class ParquetSource:
     """The images in one column of a Parquet file; a key is the number of a row, counted from 0.
 
     The columns `text`, `prompt` and `caption`, of which the first that is not blank counts, `model` and `seed` describe
-    an image. `group_by` names the column to group by; else it is the text, and `.` where there is none. An image that
-    is only a path is read from the file's folder on this machine; that file is not part of the fingerprint.
+    an image. `group_by` names the column to group by; else it is the text, `.` where there is none or for "parent".
+    An image that is only a path is read from this machine, as Hugging Face datasets do, relative paths from the file's
+    folder; that file is not part of the fingerprint.
 
     Raises SourceError when the file cannot be read, is no Parquet, or does not say which column holds the images;
     UsageError when there is no column `group_by`.
@@ -49,8 +50,9 @@ class ParquetSource:
         self._place = place
         self.uri = text_uri(place)
         self._stamp = place.stamp()
+        self._parent = group_by == "parent"
         with _opened(place) as (file, parquet):
-            self._columns = choose_columns(parquet.schema_arrow, self.uri, group_by=group_by)
+            self._columns = choose_columns(parquet.schema_arrow, self.uri, group_by=None if self._parent else group_by)
             self._starts = _row_groups(parquet.metadata, file.seek(0, os.SEEK_END), self.uri)
 
     def __len__(self) -> int:
@@ -66,8 +68,7 @@ class ParquetSource:
 
     def fingerprint(self, index: int) -> str:
         """Of the whole file, and the number of the row."""
-        now = self._place.stamp()
-        return digest(now, index) if now else ""
+        return digest(self._stamp, index)
 
     def read(self, indices: Iterable[int]) -> Iterator[Sample | Failure]:
         """Each row, or why it gives no image; rising indices go through each row group once."""
@@ -83,10 +84,12 @@ class ParquetSource:
             told = told_in(cells, self._columns, index)
             image = self._image(cells[self._columns.image], index)
         except InputError as error:
-            again = error.code in RETRY or error.code == "missing"  # the file that a path names may come back
-            said = (told.group or ".", told.text, told.model, told.seed)
-            return Failure(key, uri, error.code, error.message, *said, "" if again else stamp)
-        return Sample(key, uri, image, told.group or ".", told.text, told.model, told.seed, stamp)
+            said = (self._group(told), told.text, told.model, told.seed)
+            return Failure(key, uri, error.code, error.message, *said, "" if error.code in RETRY else stamp)
+        return Sample(key, uri, image, self._group(told), told.text, told.model, told.seed, stamp)
+
+    def _group(self, told: Told) -> str:
+        return "." if self._parent or told.group is None else told.group
 
     def _uri(self, row: int) -> str:
         return member_uri(self.uri, str(row).encode())
@@ -109,26 +112,10 @@ class ParquetSource:
             raise InputError("missing", f"row {row} has no image; write it, or leave the row out")
         if not isinstance(self._place, LocalFile):
             raise InputError("missing", f"row {row} has the path {path!r:.200} and no image; write the bytes into it")
-        folder = Path(os.path.abspath(self._place.path)).parent
-        named = Path(os.path.normpath(folder / path))
-        if not named.is_relative_to(folder):
-            raise InputError(
-                "unsafe-name",
-                f"row {row}: {path!r:.200} is outside the folder of the Parquet file; write the bytes into the row, as "
-                "embed_table_storage of Hugging Face datasets does",
-            )
-        return _file_bytes(named)
-
-
-def _file_bytes(path: Path) -> bytes:
-    try:
-        if not path.is_file():
-            raise InputError("missing", f"{path}: no such file; restore it, or write the bytes into the Parquet file")
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise InputError("too-large", f"{path}: over {MAX_FILE_BYTES} bytes; shrink it")
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError("unreadable", f"{path}: cannot be read: {error.strerror}; check its permissions") from error
+        data = read_file(os.path.join(os.fsencode(os.path.abspath(self._place.path.parent)), os.fsencode(path))).data
+        if isinstance(data, InputError):
+            raise InputError(data.code, f"row {row}, {path!r:.200}: {data.message}")
+        return data
 
 
 class _Cursor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tarfile
 from array import array
 from typing import BinaryIO
@@ -17,6 +18,7 @@ from semscale.sources.tar_headers import STREAM_ERRORS, Gap, headers
 
 STEM = r"(?s)^(.*)\.[^./]*$"  # all before the last dot
 SAMPLE = r"(?s)^((?:.*/)?\.?[^./]*)\.[^/]*$"  # all before the first dot of the last part, as WebDataset groups files
+HERE = re.compile(rb"^(?:\./+)+")  # what `tar -C folder .` puts before every name
 NOT_STORED = -1  # the size of a sidecar that is a link or has holes
 SOUND, LINK, SPARSE, UNSAFE, DUPLICATE, GAP, BROKEN = range(7)  # what is known of an image before it is read
 
@@ -63,7 +65,7 @@ class TarListing:
             raise SourceError(f"{where}: not a tar, or nothing of it is whole; copy or make it again")
 
     def _take(self, header: tarfile.TarInfo, stream: BinaryIO) -> None:
-        name = header.name.encode("utf-8", "surrogateescape")
+        name = HERE.sub(b"", header.name.encode("utf-8", "surrogateescape"))
         self._end = header.offset_data + (header.size if header.isreg() else 0)
         is_link = header.issym() or header.islnk()
         if not is_link and not header.isreg():

@@ -101,8 +101,7 @@ class TarTree:
 
     def stamp(self, index: int) -> str:
         """Of the whole tar, and of the member's place in it."""
-        now = self._place.stamp()
-        return digest(now, self._images.offsets[index]) if now else ""
+        return digest(self._stamp, self._images.offsets[index])
 
     def read(self, indices: Iterable[int]) -> Iterator[File]:
         """Bytes and description of each image; the tar is opened once, and again after it could not be read."""

@@ -52,5 +52,5 @@ class Tree(Protocol):
         ...
 
     def stamp(self, index: int) -> str:
-        """The stamp that `read` would give now, found without reading the file; "" where it is gone."""
+        """The stamp that `read` gives the file, as it was listed or is now, without reading it; "" where it is gone."""
         ...

@@ -94,7 +94,7 @@ class ZipTree:
 
     def stamp(self, index: int) -> str:
         """Of the whole zip, and of the member's place in it."""
-        return self._stamp_of(index, self.place.stamp())
+        return digest(self._stamp, self._directory.offsets[self._images[index]])
 
     def read(self, indices: Iterable[int]) -> Iterator[File]:
         """The bytes of each image; the zip is opened once, and again after it could not be read."""
@@ -103,7 +103,7 @@ class ZipTree:
                 yield self._read(index, reader)
 
     def _read(self, index: int, reader: _Reader) -> File:
-        stamp = self._stamp_of(index, self._stamp)
+        stamp = self.stamp(index)
         try:
             reader.open()  # so that an archive that changed is not accused of the damage it had
             if self._states[index] in PROBLEMS:
@@ -139,9 +139,6 @@ class ZipTree:
         names = self._directory.names.column
         row: int = pc.index(names, pa.scalar(name, names.type)).as_py()
         return row
-
-    def _stamp_of(self, index: int, of_zip: str) -> str:
-        return digest(of_zip, self._directory.offsets[self._images[index]]) if of_zip else ""
 
 
 @dataclass(frozen=True, slots=True)
