@@ -33,7 +33,9 @@ ALLOWED = {  # room -> the other rooms of the engine it may import
     "tokens": LEAVES,
     "encoders": LEAVES,
     "texts": LEAVES | {"tokens"},
-    "store": LEAVES | {"files", "paths"},
+    "tables": set(),
+    "store_spec": LEAVES,
+    "store": LEAVES | {"files", "paths", "store_spec", "tables"},
     "stats": LEAVES,
     "metrics": LEAVES | {"stats"},
     "producers": LEAVES,
@@ -45,10 +47,23 @@ ALLOWED = {  # room -> the other rooms of the engine it may import
     "journal": LEAVES | {"files"},
     "supervise": LEAVES,
     "isolated": LEAVES | {"decode", "supervise"},
-    "verify": LEAVES | {"files", "locks", "paths", "plan", "store"},
+    "verify": LEAVES | {"files", "locks", "paths", "store_spec", "tables"},
     "planning": LEAVES | {"plan", "settings", "store"},
+    "accounts": LEAVES | {"plan", "planning", "store"},
     "pipeline": LEAVES
-    | {"decode", "headers", "isolated", "journal", "plan", "planning", "prefetch", "preprocess", "settings", "store"}
+    | {
+        "decode",
+        "headers",
+        "isolated",
+        "journal",
+        "plan",
+        "planning",
+        "prefetch",
+        "preprocess",
+        "settings",
+        "store",
+        "tables",
+    }
     | {"supervise", "texts", "timing"},
 }
 HEAVY = {  # library -> the only places that may import it

@@ -54,7 +54,7 @@ def embed(images: int, folder: Path) -> float:
     source = _linked(images, folder / "images")
     store = run.embed(source, folder / "store", model="demo", settings=Settings(shard_size=1024))
     assert len(store.images) == images
-    return float(np.mean([len(key) for key in store.plan(["key"]).column("key").to_pylist()]))
+    return float(np.mean([len(key) for key in store.plan(["key"]).column("key").slice(0, 1000).to_pylist()]))
 
 
 def listing(images: int, folder: Path) -> float:

@@ -15,7 +15,9 @@ import torch
 from semscale.metrics.alignment import PRESETS
 from semscale.model import ModelSpec, Preprocess, Shard
 from semscale.scoring import score_store
-from semscale.store import METADATA, ShardData, Store, StoreSpec
+from semscale.store import ShardData, Store
+from semscale.store_spec import StoreSpec
+from semscale.tables import METADATA
 from semscale_bench.measure import Contestant
 
 DIM, GROUP, SHARD = 512, 20, 4000  # ViT-B/32 and the published study: 512 dimensions, 20 seeds a prompt

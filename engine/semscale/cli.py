@@ -134,7 +134,7 @@ def score(
     WebDataset tar, a zip, or a Parquet file with a column of images; a folder of those; or any of these behind a
     protocol such as s3://. Several sources make one run.
     """
-    from semscale import run
+    from semscale import accounts, run
     from semscale.console import Console
 
     console = Console(quiet=quiet)
@@ -148,7 +148,7 @@ def score(
     with console.progress() as tell:
         finished = run.score(source, out=out, on_progress=tell, command=_command(), **chosen)
     if errors:
-        console.failures(run.failures(finished.out))
+        console.failures(accounts.failures(finished.out))
     console.scores(finished)
     _emit(as_json, finished.summary)
     _exit_on_errors(finished.summary, max_error_rate)
@@ -167,13 +167,13 @@ def embed(
     source: tuple[str, ...], store: Path, max_error_rate: float, as_json: bool, quiet: bool, **options: Any
 ) -> None:
     """Embed the images of SOURCE into a store, and nothing else. SOURCE is what `score` takes."""
-    from semscale import run
+    from semscale import accounts, run
     from semscale.console import Console
 
     console = Console(quiet=quiet)
     with console.progress() as tell:
         filled = run.embed(source, store, on_progress=tell, **_chosen(options))
-    line = {**run.tallied(filled), "out": str(store)}
+    line = {**accounts.tallied(filled), "out": str(store)}
     left = f", {line['n_left']} left to other parts" if line["n_left"] else ""
     console.say(f"{line['n_ok']} embeddings, {line['n_failed']} failed{left}, in {store}")
     _emit(as_json, line)

@@ -29,8 +29,9 @@ from semscale.planning import places, unfinished
 from semscale.prefetch import ahead, ordered_map
 from semscale.preprocess import preprocess
 from semscale.settings import Settings
-from semscale.store import METADATA, ShardData, Store
+from semscale.store import ShardData, Store
 from semscale.supervise import confirmed
+from semscale.tables import METADATA
 from semscale.texts import TextTower
 from semscale.timing import Clock
 

@@ -13,7 +13,7 @@ import numpy as np
 from semscale.errors import UsageError
 from semscale.model import Array, Shard
 
-BLOCK = 65_536  # keys held as Python objects at a time
+BLOCK = 8192  # keys held as Python objects at a time
 
 
 def cut(count: int, shard_size: int, *, start: int = 0, first_index: int = 0) -> list[Shard]:

@@ -14,11 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-
 from semscale import outputs, pipeline, planning, sources
+from semscale.accounts import counts, described, truncated_texts
 from semscale.encoders import DEFAULT_MODEL, find_exported, load_spec, open_encoder
 from semscale.errors import MissingDependencyError, StoreLockedError, UsageError
 from semscale.follow import Watch, followed
@@ -27,13 +24,14 @@ from semscale.locks import planning as planning_lock
 from semscale.metrics import alignment
 from semscale.model import DECODES, DTYPES, Encoder, Interval, Score, Source
 from semscale.pipeline import Progress
-from semscale.plan import KeyIndex, remaining
+from semscale.plan import KeyIndex
 from semscale.provenance import provenance
 from semscale.report import write_report
 from semscale.scoring import score_store
 from semscale.settings import Settings
 from semscale.sources import Location, open_source
-from semscale.store import Store, StoreSpec
+from semscale.store import Store
+from semscale.store_spec import StoreSpec
 from semscale.summary import all_scores
 from semscale.texts import TextTower
 from semscale.timing import Clock
@@ -146,7 +144,7 @@ def _finished(folder: Path, filled: Filled, chosen: Options, clock: Clock, made:
         "images_per_second": filled.images_per_second,
         "out": str(folder),
         "scores": all_scores(scores, convention),
-        **described(store, chosen),
+        **_described(store, chosen),
         "seconds": {**clock.seconds(), "total": clock.total()},
         "provenance": made,
     }
@@ -285,57 +283,15 @@ def _spec(source: Source, encoder: Encoder, chosen: Options, texts: TextTower | 
     )
 
 
-def counts(store: Store, source: Source) -> dict[str, Any]:
-    """How many inputs there were and what became of them."""
-    errors = store.errors(["code"]).column("code")
-    reasons = {entry["values"]: entry["counts"] for entry in errors.value_counts().to_pylist()}
-    return {
-        "format": 1,
-        **tallied(store),
-        "n_ignored": source.n_ignored,
-        "n_strays": source.n_strays,
-        "failures": dict(sorted(reasons.items())),
+def _described(store: Store, chosen: Options) -> dict[str, Any]:
+    """What made the scores."""
+    found = described(store)
+    found["parameters"] |= {
+        "clip_score": chosen.clip_score,
+        **dataclasses.asdict(chosen.settings),
+        "follow": chosen.follow,
     }
-
-
-def tallied(store: Store) -> dict[str, int]:
-    """Inputs found, embedded, failed, and left to other parts; every one is accounted for."""
-    found, ok, failed = store.n_planned, len(store.images), len(store.errors(["code"]))
-    left = sum(shard.count for shard in remaining(planning.shards(store), store.readable))
-    assert ok + failed + left == found, f"{ok} embedded + {failed} failed + {left} left != {found} found"
-    return {"n_found": found, "n_ok": ok, "n_failed": failed, "n_left": left}
-
-
-def failures(out: Path) -> pa.Table:
-    """The inputs of a finished run that failed: key, reason, message."""
-    table = pq.read_table(out / "images.parquet", columns=["key", "status", "reason", "message"])
-    return table.filter(pc.equal(table.column("status"), "failed")).drop_columns("status")
-
-
-def truncated_texts(store: Store) -> int:
-    """Distinct texts that were longer than the encoder reads."""
-    table = store.metadata(["caption", "text_truncated"])
-    return len(table.filter(table.column("text_truncated")).column("caption").unique())
-
-
-def described(store: Store, chosen: Options) -> dict[str, Any]:
-    """What made the scores: source, models and parameters."""
-    spec = store.spec
-    models = {"image": spec.image, "text": spec.text}
-    return {
-        "source": spec.source,
-        "layout": spec.layout,
-        "models": {name: None if tower is None else dataclasses.asdict(tower) for name, tower in models.items()},
-        "backend": spec.backend,
-        "parameters": {
-            "clip_score": chosen.clip_score,
-            "group_by": spec.group_by,
-            "decode": spec.decode,
-            "dtype": spec.dtype,
-            **dataclasses.asdict(chosen.settings),
-            "follow": chosen.follow,
-        },
-    }
+    return found
 
 
 def _score(name: str, entry: dict[str, Any]) -> Score:

@@ -13,77 +13,27 @@ A shard is finished when its errors file exists. At every moment vectors + error
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import io
 import itertools
-import json
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from semscale import paths
-from semscale.errors import ModelError, StoreError, StoreMismatchError
+from semscale.errors import StoreError
 from semscale.files import discard, open_new, replace, replacing, sha256
-from semscale.model import Array, Failure, ModelSpec, Shard
+from semscale.model import Array, Failure, Shard
 from semscale.paths import checksum_line, checksums, name_of, reading
+from semscale.store_spec import StoreSpec, read_spec, refuse_difference, spec_to_json
+from semscale.tables import ERRORS, METADATA, PLAN
 
-FORMAT = 1
-PLAN_ROWS = 65_536  # of the plan that are in memory at once
-MOST_DIFFERENCES = 4  # that a refusal names
-PLAN = pa.schema([("key", pa.string()), ("uri", pa.string()), ("shard", pa.int32())])
-METADATA = pa.schema(
-    [
-        ("key", pa.string()),
-        ("uri", pa.string()),
-        ("image_path", pa.string()),
-        ("caption", pa.string()),
-        ("group", pa.string()),
-        ("model", pa.string()),
-        ("seed", pa.int64()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("sha256", pa.string()),
-        ("text_row", pa.int32()),
-        ("text_truncated", pa.bool_()),
-        ("fingerprint", pa.string()),
-    ]
-)
-ERRORS = pa.schema(
-    [
-        ("key", pa.string()),
-        ("uri", pa.string()),
-        ("code", pa.string()),
-        ("message", pa.string()),
-        ("group", pa.string()),
-        ("caption", pa.string()),
-        ("model", pa.string()),
-        ("seed", pa.int64()),
-        ("fingerprint", pa.string()),
-    ]
-)
-
-
-@dataclass(frozen=True, slots=True)
-class StoreSpec:
-    """Everything that must stay the same for new shards to belong to the old ones."""
-
-    source: str
-    layout: str
-    group_by: str  # "text" (where there is one, else the parent folder), "parent", or a metadata column
-    decode: str  # "exact" or "fast"
-    dtype: str  # of the vectors: "float32" or "float16"
-    text_prefix: str  # put before every text; part of the CLIP score's preset
-    backend: str  # what ran the encoder
-    image: ModelSpec
-    text: ModelSpec | None
+PLAN_ROWS = 8192  # of the plan that are in memory at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +64,11 @@ class Store:
         Needs the exclusive lock of `path`, or its planning lock. Raises StoreMismatchError naming the differences.
         """
         if not (path / "store.json").exists():
-            text = _spec_to_json(spec).encode()
+            text = spec_to_json(spec).encode()
             replace(checksums(path, "store"), checksum_line("store.json", _digest(text)))
             replace(path / "store.json", text)
         store = cls(path)
-        _refuse_difference(store, spec)
+        refuse_difference(store.spec, spec, path)
         store._check_plan()
         return store
 
@@ -333,22 +283,6 @@ def open_store(path: str | Path) -> Store:
     return Store(Path(path))
 
 
-def read_spec(path: Path) -> StoreSpec:
-    """Read a `store.json`. Raises StoreError where there is none, or none that this version understands."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        if values.pop("format") != FORMAT:
-            raise StoreError(f"{path}: written by another version of semscale; embed again into a new folder")
-        for tower in ("image", "text"):
-            if values[tower] is not None:
-                values[tower] = ModelSpec.from_json(json.dumps(values[tower]), where=str(path))
-        return StoreSpec(**values)
-    except FileNotFoundError as error:
-        raise StoreError(f"{path.parent}: not a store (no store.json)") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ModelError) as error:
-        raise StoreError(f"{path}: not a store specification ({error!r}); embed again into a new folder") from error
-
-
 def _columns(schema: pa.Schema, columns: Sequence[str] | None) -> pa.Schema:
     return schema if columns is None else pa.schema([schema.field(name) for name in columns])
 
@@ -370,36 +304,3 @@ def _parquet(table: pa.Table) -> bytes:
 def _errors_table(failures: Sequence[Failure]) -> pa.Table:
     rows = [[getattr(f, "text" if name == "caption" else name) for f in failures] for name in ERRORS.names]
     return pa.table(rows, schema=ERRORS)
-
-
-def _spec_to_json(spec: StoreSpec) -> str:
-    values: dict[str, Any] = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}
-    values["image"] = json.loads(spec.image.to_json())
-    values["text"] = None if spec.text is None else json.loads(spec.text.to_json())
-    return json.dumps({"format": FORMAT, **values}, indent=2) + "\n"
-
-
-def _refuse_difference(store: Store, wanted: StoreSpec) -> None:
-    found = list(_differences(store.spec, wanted, ""))
-    if found:
-        told = "; ".join(f"{name} {old!r}, asked for {new!r}" for name, old, new in found[:MOST_DIFFERENCES])
-        more = f"; and {len(found) - MOST_DIFFERENCES} more" if len(found) > MOST_DIFFERENCES else ""
-        raise StoreMismatchError(
-            f"{store.path}: begun with {told}{more}; choose another output folder, or the same settings"
-        )
-
-
-def _differences(old: Any, new: Any, name: str) -> Iterator[tuple[str, Any, Any]]:
-    """Dotted name, old and new value of every field that differs."""
-    if dataclasses.is_dataclass(old) and type(old) is type(new):
-        for field in (field.name for field in dataclasses.fields(old)):
-            yield from _differences(getattr(old, field), getattr(new, field), f"{name}.{field}".strip("."))
-    elif old != new:
-        yield name, _shown(old), _shown(new)
-
-
-def _shown(value: Any) -> Any:
-    """A value as a message shows it: a model by its name, a digest by its beginning."""
-    if isinstance(value, ModelSpec):
-        return value.name
-    return value[:12] if isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) else value

@@ -25,7 +25,8 @@ from semscale.files import sha256
 from semscale.locks import exclusive
 from semscale.model import Array
 from semscale.paths import DAMAGE, KINDS, checksums, name_of, summary
-from semscale.store import ERRORS, METADATA, PLAN, StoreSpec, read_spec
+from semscale.store_spec import StoreSpec, read_spec
+from semscale.tables import ERRORS, METADATA, PLAN
 
 UNRECORDED = "no checksum recorded"
 FOR_GOOD = "this cannot be mended: embed again into a new folder"

@@ -8,7 +8,7 @@ from itertools import islice
 
 import pyarrow as pa
 
-BLOCK = 65_536  # names that whoever goes through a listing holds as Python objects at a time
+BLOCK = 8192  # names that whoever goes through a listing holds as Python objects at a time
 PACKED = 1024  # names compressed together: enough to share their beginnings, few enough to unpack for one of them
 OPEN_BLOCKS = 64  # unpacked blocks that are kept
 
