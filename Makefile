@@ -4,13 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEVICE := $(if $(wildcard /proc/driver/nvidia/version),gpu,cpu)
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint fuzz clean
 
 demo: $(VENV)/ready
 	$(BIN)/semscale demo
 
 test: $(VENV)/ready
 	$(BIN)/python -m pytest
+
+# Hostile images against the decoders: no crash, no hang, nothing unaccounted.
+fuzz: $(VENV)/ready
+	$(BIN)/python tests/fuzz.py --count 100000
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .

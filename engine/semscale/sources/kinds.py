@@ -39,6 +39,7 @@ class Kind(Enum):
     ZIP = r"\.zip$"
 
 
+FIRST_IMAGES = 64  # of a tar, that a column to group by is looked for in
 ARCHIVES = (Kind.TAR, Kind.ZIP, Kind.PARQUET)  # of which a folder may hold several
 
 
@@ -78,7 +79,9 @@ def open_file(place: str, kind: Kind, *, group_by: str | None) -> Source:
         return _listed("standard input", _without_columns(standard_input(), column, place), os.getcwd(), group_by)
     file = _file(place)
     if kind is Kind.TAR:
-        return TreeSource(TarTree(file, group_column=column), group_by=group_by)
+        tree = TarTree(file, group_column=column)
+        _refuse_unknown(column, tree, file.uri)
+        return TreeSource(tree, group_by=group_by)
     if kind is Kind.ZIP:
         return _open_zip(file, group_by=group_by)
     if kind is Kind.PARQUET and has_image_column(file):
@@ -122,6 +125,17 @@ def _open_zip(file: Place, *, group_by: str | None) -> Source:
 
 def _listed(uri: str, metadata: Metadata, base: str, group_by: str | None) -> Source:
     return TreeSource(ListTree(uri, metadata, base=base), metadata, group_by=group_by)
+
+
+def _refuse_unknown(column: str | None, tree: TarTree, place: str) -> None:
+    """Refuse to group by a column that none of the first images has: it is misspelt, more likely than rare."""
+    if column is None or not len(tree):
+        return
+    told = (file.told for file in tree.read(range(min(len(tree), FIRST_IMAGES))))
+    if not any(each is not None and each.group is not None for each in told):
+        raise UsageError(
+            f"--group-by {column}: no .json beside the first images of {place} has it; use 'parent'"
+        )
 
 
 def _refuse_column(column: str | None, place: str) -> None:
