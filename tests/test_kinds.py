@@ -53,8 +53,10 @@ def test_a_zip_is_described_by_its_folders_or_its_metadata(tmp_path):
     assert (published.model, published.text, published.seed) == ("m", "a fox", 7)
     with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
         archive.writestr("x.png", png(0))
-        archive.writestr("metadata.csv", "file_name,text,breed\nx.png,a dog,corgi\n")
-    (described,) = read_all(open_source(tmp_path / "b.zip"))
+        archive.writestr("metadata.csv", "file_name,text,breed\nx.png,a dog,corgi\ngone.png,a cat,\n")
+    described, gone = read_all(open_source(tmp_path / "b.zip"))
+    assert (gone.key, gone.code, gone.text, gone.fingerprint) == ("gone.png", "missing", "a cat", "")
+    assert open_source(tmp_path / "b.zip").n_ignored == 0
     assert (described.text, described.group) == ("a dog", "a dog")
     assert read_all(open_source(tmp_path / "b.zip", group_by="breed"))[0].group == "corgi"
     with pytest.raises(UsageError, match="has no metadata file"):

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import shutil
+import subprocess
 import sys
 
 import pyarrow as pa
@@ -72,7 +73,11 @@ def test_paths_may_be_absolute_lead_upwards_or_be_file_uris(images):
         ("path\na.png\na.png\n", "names 'a.png' 2 times"),
         ("path,seed\na.png,NaN\n", "row 1, column 'seed': 'NaN' is not a whole number"),
         ("path,text\na.png,x\n,y\n", "row 2 names no file"),
-        ("path\n", "no images"),
+        ("path\n", "no images: it names none"),
+        ("path\na.png\n./a.png\n", "'a.png' and './a.png' are the same file"),
+        ('path,text\na.png,"x\nb.png,y\n', "row 1 opens a quote that is never closed"),
+        ("", "give it a line with the names of its columns"),
+        ("path,seed\na.png,1.5\n", "row 1, column 'seed': '1.5' is not a whole number"),
     ],
 )
 def test_a_table_that_makes_no_sense_is_refused(tmp_path, content, message):
@@ -146,3 +151,31 @@ def test_nothing_on_standard_input_is_an_error(monkeypatch):
     give(monkeypatch, b"\n")
     with pytest.raises(SourceError, match="no images"):
         open_source("-")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+def test_a_table_in_another_encoding_is_refused_with_advice(tmp_path, encoding):
+    (tmp_path / "list.csv").write_bytes("path,text\na.png,fünf\n".encode(encoding))
+    with pytest.raises(SourceError, match=r"cannot be read: .*; save it as UTF-8"):
+        open_source(tmp_path / "list.csv")
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_whole_seeds_may_be_written_as_pandas_writes_floats(images, suffix):
+    text = "path,seed\nimages/1.png,7.0\n" if suffix == "csv" else '{"path": "images/1.png", "seed": 7.0}'
+    (images / f"list.{suffix}").write_text(text)
+    assert [s.seed for s in read_all(open_source(images / f"list.{suffix}"))] == [7]
+
+
+def test_a_quote_within_a_cell_is_no_open_quote(images):
+    (images / "list.csv").write_text('path,text\nimages/1.png,5" wide\n"images/2.png","says ""hi"", twice"\n')
+    assert [s.text for s in read_all(open_source(images / "list.csv"))] == ['5" wide', 'says "hi", twice']
+
+
+def test_reading_a_table_leaves_no_thread_that_aborts_the_process(tmp_path):
+    (tmp_path / "list.csv").write_text("name\na.png\n")
+    code = f"from semscale.sources import open_source; open_source({str(tmp_path / 'list.csv')!r})"
+    for _ in range(4):
+        ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert ended.returncode == 1
+        assert ended.stderr.splitlines()[-1].startswith("semscale.errors.SourceError")

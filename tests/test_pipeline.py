@@ -197,7 +197,7 @@ def test_inputs_that_changed_are_embedded_again_and_no_other(images, tmp_path, m
     now = {row["key"]: row["sha256"] for row in store.metadata().to_pylist()}
     assert {key for key in now if now[key] != kept.get(key)} == {"m1/a red fox/0.png", "m2/cat/3.png"}
     assert store.errors(["key"]).column("key").to_pylist() == ["m1/cat/2.png"]
-    assert planning.discard_changed(store, source, planning.index_of(source), Settings()) == planning.Changes(0, 0)
+    assert planning.discard_changed(store, source, planning.index_of(source), Settings()) == planning.Changes(0, 0, 0)
 
 
 def test_a_caption_that_changed_is_scored_anew(tmp_path, model):

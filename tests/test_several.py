@@ -61,6 +61,10 @@ def test_one_empty_place_among_several_is_named(tmp_path):
         open_source([tmp_path / "a", tmp_path / "empty"])
     with pytest.raises(UsageError, match="no source given"):
         open_source([])
+    with pytest.raises(UsageError, match="an empty name of a source"):
+        open_source("")
+    with pytest.raises(UsageError, match="given twice; name each source once"):
+        open_source([tmp_path / "a", f"{tmp_path}/./a"])
 
 
 def test_names_of_results(tmp_path):

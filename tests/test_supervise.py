@@ -12,10 +12,11 @@ import pytest
 from images import png, write_tree
 from PIL import Image
 
-from semscale import isolated, supervise
+from semscale import isolated, pipeline, supervise
 from semscale.decode import decode
 from semscale.errors import InputError
 from semscale.isolated import decode_isolated
+from semscale.model import Sample
 from semscale.store import Store
 
 PRELUDE = """
@@ -252,3 +253,20 @@ def test_a_run_outlives_its_decoder(deadly, tmp_path, model):
     assert errors == dict.fromkeys(names, "decoder-crashed")
     assert set(store.metadata().column("key").to_pylist()) == {f"group/{i:02}.png" for i in range(40)} - names
     assert not list((tmp_path / "store").glob(".decoding*")) and not list((tmp_path / "store").glob(".suspects*"))
+
+
+def test_a_decoder_that_is_killed_from_outside_is_tried_again_and_blamed_for_nothing(monkeypatch):
+    deaths = [-signal.SIGKILL, -signal.SIGKILL]
+    run = subprocess.run
+
+    def killed(*arguments, **how):
+        return subprocess.CompletedProcess(arguments, deaths.pop(), b"", b"") if deaths else run(*arguments, **how)
+
+    monkeypatch.setattr(isolated.subprocess, "run", killed)
+    assert decode_isolated(png(), max_pixels=10_000).shape == (20, 24, 3)
+    deaths += [-signal.SIGKILL] * isolated.ATTEMPTS
+    with pytest.raises(InputError, match="killed each time") as caught:
+        decode_isolated(png(), max_pixels=10_000)
+    assert caught.value.code == "decoder-killed"
+    failure = pipeline._failure(Sample("k", "u", b"", "g", fingerprint="now"), caught.value)
+    assert failure.fingerprint == ""  # so that the next run tries again

@@ -141,7 +141,31 @@ def test_folders_devices_and_pipes_are_no_files(tree):
         info.type = kind
         odd.append((info, b""))
     found = tree([*odd, ("a.png", A)])
-    assert (found.names(0, 9), found.n_ignored) == ([b"a.png"], 0)
+    assert (found.names(0, 9), found.n_ignored) == ([b"6.png", b"3.png", b"a.png"], 0)
+    assert [getattr(file.data, "code", file.data) for file in found.read(range(3))] == ["unsupported", "unsupported", A]
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_a_tar_that_was_cut_between_two_members_says_so(tree, suffix):
+    whole = tar_bytes([("a.png", A), ("b.png", B)])
+    with tarfile.open(fileobj=io.BytesIO(whole)) as tar:
+        end = tar.getmembers()[1].offset
+    found = tree(gzip.compress(whole[:end]) if suffix else whole[:end])
+    assert found.names(0, 9) == [b"a.png", b"damaged-at-byte-%d" % end]
+    first, cut = found.read([0, 1])
+    assert first.data == A
+    assert (cut.data.code, "no end marker" in cut.data.message) == ("broken-archive", True)
+
+
+def test_a_member_that_claims_to_be_longer_than_the_tar_does_not_swallow_the_rest(tree):
+    whole = bytearray(tar_bytes([("a.png", A), ("b.png", B), ("c.png", C)]))
+    whole[124:136] = b"77777777777\0"
+    whole[148:156] = b"%06o\0 " % (sum(whole[:148]) + 8 * 32 + sum(whole[156:512]))
+    found = tree(bytes(whole))
+    files = dict(zip(found.names(0, 9), found.read(range(len(found))), strict=True))
+    assert (files[b"b.png"].data, files[b"c.png"].data) == (B, C)
+    assert files[b"a.png"].data.code == "too-large"
+    assert files[b"damaged-at-byte-512"].data.code == "broken-archive"
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])

@@ -67,8 +67,15 @@ def test_a_store_that_is_whole_has_no_problems(store):
     assert verify(str(store), mend=True).problems == []
 
 
+def test_an_errors_file_that_was_deleted_is_missed(store):
+    (store / "errors" / "errors_00002.parquet").unlink()
+    (problem,) = verify(store).problems
+    assert (problem.file, problem.what.split(":")[0]) == ("errors/errors_00002.parquet", "missing")
+
+
 def test_an_unfinished_store_is_no_problem(store):
-    (store / "errors" / "errors_00002.parquet").unlink()  # as a kill before the last file leaves it
+    for name in ("errors/errors_00002.parquet", "checksums/00002.sha256"):  # as a kill before the last files leaves it
+        (store / name).unlink()
     (store / "img_emb" / ".img_emb_00002.npy.77.semscale-tmp").write_bytes(b"half")
     (store / "checksums" / "plan-00001.sha256").write_text("0" * 64 + "  plan/part-00001.parquet\n")
     assert verify(store) == Verification([], 3, 2, 7, 2, 3)

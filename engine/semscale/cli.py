@@ -148,7 +148,7 @@ def score(
     with console.progress() as tell:
         finished = run.score(source, out=out, on_progress=tell, command=_command(), **chosen)
     if errors:
-        console.failures(accounts.failures(finished.out))
+        Console(quiet=False).failures(accounts.failures(finished.out))
     console.scores(finished)
     _emit(as_json, finished.summary)
     _exit_on_errors(finished.summary, max_error_rate)

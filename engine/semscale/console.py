@@ -147,6 +147,8 @@ def _lines_about(summary: dict[str, Any]) -> Iterator[str]:
     )
     if summary["n_changed"]:
         yield f"embedded again because it changed since an earlier run: {_count(summary['n_changed'], 'input')}"
+    if summary["n_retried"]:
+        yield f"tried again after an earlier run could not read them: {_count(summary['n_retried'], 'input')}"
     if summary["n_vanished"]:
         yield f"gone, scored as they were (a new -o leaves them out): {_count(summary['n_vanished'], 'input')}"
     if summary["n_strays"]:

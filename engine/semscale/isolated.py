@@ -23,23 +23,29 @@ from semscale.supervise import CRASHES
 
 SECONDS = 120.0  # the largest pictures that MAX_PIXELS allows decode in a few seconds
 _NPY = b"\x93NUMPY"
-_DEATHS = CRASHES | {signal.SIGKILL}  # the last is what the kernel sends to who takes too much memory
+ATTEMPTS = 3  # at a process that is killed from outside, which says nothing of its input
 
 
 def decode_isolated(data: bytes, *, max_pixels: int = MAX_PIXELS, shrink_to: int | None = None) -> Array:
     """Return what `decode` returns for the same arguments, (H, W, 3) uint8, from a fresh process that may crash.
 
-    Raises InputError as `decode` does, and with two codes of its own: `decoder-crashed` when a signal ends the process,
-    `decoder-hung` when it takes longer than SECONDS. Raises RuntimeError where the process cannot do its work, or is
-    ended from outside: that says nothing of the input.
+    Raises InputError as `decode` does, and with codes of its own: `decoder-crashed` when a signal such as SIGSEGV ends
+    the process, `decoder-hung` when it takes longer than SECONDS, and `decoder-killed`, to be tried again another time,
+    when it is killed ATTEMPTS times. Raises RuntimeError where the process cannot do its work.
     """
     command = [sys.executable, "-m", "semscale.isolated", str(max_pixels), str(shrink_to or 0)]
-    try:
-        done = subprocess.run(command, input=data, capture_output=True, timeout=SECONDS, check=False)
-    except subprocess.TimeoutExpired as error:
-        message = f"the decoder was not done after {SECONDS:.0f} seconds; make the file again, or convert it to PNG"
-        raise InputError("decoder-hung", message) from error
-    if -done.returncode in _DEATHS:
+    for _ in range(ATTEMPTS):
+        try:
+            done = subprocess.run(command, input=data, capture_output=True, timeout=SECONDS, check=False)
+        except subprocess.TimeoutExpired as error:
+            message = f"the decoder was not done after {SECONDS:.0f} seconds; make the file again, or convert it to PNG"
+            raise InputError("decoder-hung", message) from error
+        if -done.returncode != signal.SIGKILL:
+            break
+    else:
+        message = "the decoder was killed each time, perhaps for want of memory; run again with more of it"
+        raise InputError("decoder-killed", message)
+    if -done.returncode in CRASHES:
         name = signal.Signals(-done.returncode).name
         raise InputError("decoder-crashed", f"the decoder died ({name}); make the file again, or convert it to PNG")
     if done.returncode != 0:

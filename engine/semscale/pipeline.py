@@ -155,7 +155,8 @@ class _Prepare:
 
 
 def _failure(sample: Sample, error: InputError) -> Failure:
-    known = (sample.group, sample.text, sample.model, sample.seed, sample.fingerprint)
+    fingerprint = "" if error.code == "decoder-killed" else sample.fingerprint
+    known = (sample.group, sample.text, sample.model, sample.seed, fingerprint)
     return Failure(sample.key, sample.uri, error.code, error.message, *known)
 
 

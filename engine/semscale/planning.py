@@ -54,7 +54,12 @@ class Changes:
     """What became of inputs since they were embedded."""
 
     changed: int  # no longer what they were: embedded again
+    retried: int  # could not be reached, or were too large: tried again
     vanished: int  # no longer there: their embeddings stay
+
+    def __add__(self, later: Changes) -> Changes:
+        """These and what a later look found."""
+        return Changes(self.changed + later.changed, self.retried + later.retried, later.vanished)
 
 
 def discard_changed(store: Store, source: Source, index: plan.KeyIndex, settings: Settings) -> Changes:
@@ -64,21 +69,22 @@ def discard_changed(store: Store, source: Source, index: plan.KeyIndex, settings
     inputs that were too large another chance.
     """
     retry = frozenset() if settings.max_pixels is None else _too_large(store)
-    changed = vanished = 0
+    changed = retried = vanished = 0
     for shard in store.finished():
         if not settings.owns(shard):
             continue
         known = store.fingerprints(shard)
         places = index.find(list(known)).tolist()
-        differ = [
-            key for place, (key, old) in zip(places, known.items(), strict=True)
+        again = [
+            key in retry or not old
+            for place, (key, old) in zip(places, known.items(), strict=True)
             if place >= 0 and (key in retry or source.fingerprint(place) != old)
-        ]  # fmt: skip
-        if differ:
+        ]
+        if again:
             store.discard(shard)
-        changed += len(differ)
+        changed, retried = changed + again.count(False), retried + again.count(True)
         vanished += places.count(-1)
-    return Changes(changed, vanished)
+    return Changes(changed, retried, vanished)
 
 
 def _too_large(store: Store) -> frozenset[str]:

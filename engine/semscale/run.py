@@ -67,8 +67,7 @@ class Filled:
     source: Source  # as it was opened last
     store: Store
     images_per_second: float | None  # None when there was nothing left to embed
-    n_changed: int  # inputs that were embedded again because they are no longer what they were
-    n_vanished: int  # inputs that are no longer there and keep their embeddings
+    changes: planning.Changes  # what became of inputs since an earlier run
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +138,9 @@ def _finished(folder: Path, filled: Filled, chosen: Options, clock: Clock, made:
         "n_groups": len(scores.groups),
         "n_invalid": int((~scores.row_valid).sum()),
         "n_truncated_texts": truncated_texts(store),
-        "n_changed": filled.n_changed,
-        "n_vanished": filled.n_vanished,
+        "n_changed": filled.changes.changed,
+        "n_retried": filled.changes.retried,
+        "n_vanished": filled.changes.vanished,
         "images_per_second": filled.images_per_second,
         "out": str(folder),
         "scores": all_scores(scores, convention),
@@ -216,12 +216,12 @@ def fill(
     texts = _text_tower(folder, chosen)
     with clock.stage("open model"):
         encoder = open_encoder(folder / "image", backend=chosen.backend)
-    new, seconds, changes = 0, 0.0, planning.Changes(0, 0)
+    new, seconds, changes = 0, 0.0, planning.Changes(0, 0, 0)
     try:
         with _writing(path, chosen.settings):
             for source in opened:
                 store, index, found = _planned(source, path, _spec(source, encoder, chosen, texts), chosen.settings)
-                changes = planning.Changes(changes.changed + found.changed, found.vanished)
+                changes = changes + found
                 before, started = len(store.images), time.perf_counter()
                 pipeline.embed(
                     source, index, store, encoder,
@@ -231,7 +231,7 @@ def fill(
                 new += len(Store(path).images) - before
     finally:
         encoder.close()
-    return Filled(source, Store(path), new / seconds if new else None, changes.changed, changes.vanished)
+    return Filled(source, Store(path), new / seconds if new else None, changes)
 
 
 def _planned(

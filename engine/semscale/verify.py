@@ -258,6 +258,9 @@ def _check_shards(root: Path, spec: StoreSpec | None, listing: _Listing) -> tupl
         if index in among:
             found[index], ok, failed = _check_shard(root, spec, index, keys)
             n_ok, n_failed = n_ok + ok, n_failed + failed
+        elif checksums(root, f"{index:05d}").exists():  # written just before the errors file
+            said = "missing: it was deleted, or a run died while it finished this shard; run again to embed the shard"
+            found[index] = [Problem(name_of("errors", index), said)]
     if listing.sound:
         for index, names in _beyond(root, listing.n_shards).items():
             found[index] = [Problem(name, f"stray: shard {index} is not in the plan") for name in names]

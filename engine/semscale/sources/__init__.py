@@ -30,15 +30,18 @@ def open_source(
     places = _places(where)
     if not places:
         raise UsageError("no source given; name a folder, a list or an archive")
+    if "" in places:
+        raise UsageError("an empty name of a source; name a folder, a list or an archive")
     opened = [_opened(place, group_by, leave_out) for place in places]
     for place, source in zip(places, opened, strict=True):
         if not len(source):
-            raise SourceError(
-                f"{place}: no images among {source.n_ignored} files; known suffixes end in .jpg, .png ..."
-            )
+            raise SourceError(f"{place}: {_nothing(place, source.n_ignored)}")
     if len(opened) == 1:
         return opened[0]
-    uri = ", ".join(source.uri for source in opened)
+    uris = [source.uri for source in opened]
+    if len(set(uris)) < len(uris):
+        raise UsageError(f"{next(uri for uri in uris if uris.count(uri) > 1)}: given twice; name each source once")
+    uri = ", ".join(uris)
     names = [kinds.name_of(place) for place in places]
     return SeveralSources(uri, list(zip(names, opened, strict=True)), group_by=group_by)
 
@@ -61,6 +64,12 @@ def name_of(where: Location | Sequence[Location]) -> str:
 
 def _places(where: Location | Sequence[Location]) -> list[str]:
     return [str(where)] if isinstance(where, str | Path) else [str(place) for place in where]
+
+
+def _nothing(place: str, n_ignored: int) -> str:
+    if kinds.kind_of(place) in kinds.LISTS and not n_ignored:
+        return "no images: it names none"
+    return f"no images among {n_ignored} files; known suffixes end in .jpg, .png, .webp ..."
 
 
 def _opened(place: str, group_by: str | None, leave_out: Path | None) -> Source:

@@ -20,6 +20,14 @@ from semscale.sources.walk import walk
 MAX_FILE_BYTES = 1 << 30  # a larger file is no image that anyone means to score, and might not fit into memory
 ATTEMPTS = 3  # at a file that changes while it is read
 END_MARKER = "_SUCCESS"  # the file by which a producer says that it has written its last image
+ADVICE = {
+    errno.EACCES: "check its permissions",
+    errno.EPERM: "check its permissions",
+    errno.ELOOP: "it is a link that leads to itself: remove it",
+    errno.ENXIO: "it is not a regular file: remove it, or replace it by the image itself",
+    errno.ENODEV: "it is not a regular file: remove it, or replace it by the image itself",
+    errno.ENAMETOOLONG: "rename it",
+}
 LASTING = {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENODEV}
 
 
@@ -89,11 +97,13 @@ def read_file(path: bytes) -> File:
     except InputError as error:
         return File(error, "" if error.code == "changed" else stamp_of(path))
     except FileNotFoundError:
-        return File(InputError("missing", "the file is not there; restore it, or remove its row from the list"), "")
+        said = "it is not there, or is a link that leads nowhere; restore it, or take it out of the list or folder"
+        return File(InputError("missing", said), "")
     except (OSError, ValueError) as error:
+        number = getattr(error, "errno", None)
         said = getattr(error, "strerror", None) or str(error)
-        problem = InputError("unreadable", f"the file cannot be read: {said}; check its permissions and its disk")
-        return File(problem, stamp_of(path) if getattr(error, "errno", None) in LASTING else "")
+        problem = InputError("unreadable", f"it cannot be read: {said}; {ADVICE.get(number, 'check its disk')}")
+        return File(problem, stamp_of(path) if number in LASTING else "")
     return File(data, _stamp(status, True))
 
 

@@ -23,6 +23,7 @@ from semscale.sources.parquet import ParquetSource, has_image_column
 from semscale.sources.places import LocalFile, Place, RemoteFile, is_remote, local_path, remote
 from semscale.sources.several import SeveralSources
 from semscale.sources.tars import TarTree
+from semscale.sources.trees import WithAbsent
 from semscale.sources.walk import walk
 from semscale.sources.zips import ZipTree
 
@@ -40,6 +41,7 @@ class Kind(Enum):
 
 
 FIRST_IMAGES = 64  # of a tar, that a column to group by is looked for in
+LISTS = (Kind.STANDARD_INPUT, Kind.TABLE, Kind.PATHS, Kind.PARQUET)
 ARCHIVES = (Kind.TAR, Kind.ZIP, Kind.PARQUET)  # of which a folder may hold several
 
 
@@ -120,7 +122,11 @@ def _open_zip(file: Place, *, group_by: str | None) -> Source:
     if found is None:
         _refuse_column(column, file.uri)
         return TreeSource(tree, group_by=group_by)
-    return TreeSource(tree, read_metadata(found, group_column=column), group_by=group_by)
+    metadata = read_metadata(found, group_column=column)
+    tree.n_ignored -= 1  # the metadata file
+    there = frozenset(tree.names(0, len(tree)))
+    absent = [name for name in metadata.file_names.to_pylist() if name not in there]
+    return TreeSource(WithAbsent(tree, absent), metadata, group_by=group_by)
 
 
 def _listed(uri: str, metadata: Metadata, base: str, group_by: str | None) -> Source:
@@ -133,9 +139,7 @@ def _refuse_unknown(column: str | None, tree: TarTree, place: str) -> None:
         return
     told = (file.told for file in tree.read(range(min(len(tree), FIRST_IMAGES))))
     if not any(each is not None and each.group is not None for each in told):
-        raise UsageError(
-            f"--group-by {column}: no .json beside the first images of {place} has it; use 'parent'"
-        )
+        raise UsageError(f"--group-by {column}: no .json beside the first images of {place} has it; use 'parent'")
 
 
 def _refuse_column(column: str | None, place: str) -> None:

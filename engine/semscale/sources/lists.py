@@ -9,6 +9,10 @@ from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 from urllib.parse import unquote_to_bytes
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from semscale.errors import SourceError
 from semscale.prefetch import ordered_map
 from semscale.sources.bucket import AHEAD, READERS, read_remote, stamp_remote
@@ -32,7 +36,19 @@ class ListTree:
         self.uri = uri
         self._base = base
         self.column = Names(metadata.file_names.to_pylist())
+        self._refuse_repeats()
         self._remote = is_remote(base) or any(is_remote(os.fsdecode(name)) for name in self.names(0, len(self)))
+
+    def _refuse_repeats(self) -> None:
+        places = (self._resolve(index) for index in range(len(self)))
+        normal = pa.array(
+            (p.encode() if isinstance(p, str) else os.path.normpath(p) for p in places), pa.large_binary()
+        )
+        first = pc.index_in(normal, value_set=normal).to_numpy(zero_copy_only=False)
+        repeats = np.flatnonzero(first != np.arange(len(first)))
+        if len(repeats):
+            one, other = (os.fsdecode(self.column[int(row)]) for row in (first[repeats[0]], repeats[0]))
+            raise SourceError(f"{self.uri}: {one!r} and {other!r} are the same file; keep one row")
 
     def __len__(self) -> int:
         return len(self.column)

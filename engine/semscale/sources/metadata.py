@@ -133,6 +133,7 @@ def _listed(names: list[str]) -> str:
 
 
 def _seeds(column: pa.ChunkedArray, place: Place) -> pa.ChunkedArray:
+    column = pc.replace_substring_regex(column, r"^(-?[0-9]+)\.0+$", r"\1")  # as pandas writes whole numbers
     try:
         return column.cast(pa.int64())
     except pa.ArrowInvalid as error:

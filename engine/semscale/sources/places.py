@@ -123,6 +123,6 @@ def remote(uri: str) -> tuple[Any, str]:
     try:
         return cast("tuple[Any, str]", fsspec.core.url_to_fs(uri))
     except ImportError as error:
-        raise MissingDependencyError(uri, str(error), "remote") from error
+        raise SourceError(f"{uri}: {error}: pip install 'semscale[remote]'") from error
     except ValueError as error:
         raise SourceError(f"{uri}: {error}") from error

@@ -15,6 +15,7 @@ import pyarrow.parquet
 
 from semscale.errors import SourceError
 from semscale.sources.places import Place
+from semscale.sources.quotes import csv_header, refuse_open_quote
 
 ROWS = 10_000  # of JSON Lines held as Python objects at once
 PARSE = pa.csv.ParseOptions(newlines_in_values=True)
@@ -30,12 +31,13 @@ def read_table(place: Place, wanted: Sequence[str]) -> tuple[list[str], pa.Table
     try:
         return READERS[suffix_of(place.name)](place, wanted)
     except (pa.ArrowException, OSError, UnicodeError) as error:
-        raise SourceError(f"{place.uri}: cannot be read: {error}") from error
+        hint = "; save it as UTF-8" if isinstance(error, UnicodeError) or "UTF8" in str(error) else ""
+        raise SourceError(f"{place.uri}: cannot be read: {error}{hint}") from error
 
 
 def _read_csv(place: Place, wanted: Sequence[str]) -> tuple[list[str], pa.Table]:
-    with place.open() as file, pa.csv.open_csv(file, parse_options=PARSE) as reader:
-        names = reader.schema.names
+    names = csv_header(place)
+    refuse_open_quote(place)
     _refuse_repeats(names, wanted, place)
     convert = pa.csv.ConvertOptions(
         column_types=dict.fromkeys(wanted, pa.string()),  # or "1984" would be a number, and "null" no text at all
@@ -94,8 +96,8 @@ def _cell(value: Any, name: str, *, number: int, place: Place) -> str | None:
     if value is None:
         return None
     where = f"{place.uri}: row {number}, column {name!r}: {value!r:.80}"
-    if name == "seed" and type(value) is int:  # not bool
-        return str(value)
+    if name == "seed" and (type(value) is int or (isinstance(value, float) and value.is_integer())):  # not bool
+        return str(int(value))
     if not isinstance(value, str):
         raise SourceError(f"{where} is {'not a whole number' if name == 'seed' else 'text that is not a string'}")
     try:

@@ -32,6 +32,13 @@ class Gap:
     stop: int
 
 
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """The end of a tar without the blocks of zeros that end one: there may have been more."""
+
+    at: int
+
+
 def decompressed(file: BinaryIO, where: str) -> BinaryIO:
     """The file itself, or a seekable view of what gzip, bzip2 or xz packed, told by its first bytes.
 
@@ -51,45 +58,87 @@ def decompressed(file: BinaryIO, where: str) -> BinaryIO:
     return file
 
 
-def headers(file: BinaryIO) -> Iterator[tarfile.TarInfo | Gap]:
-    """Every member of a tar in its order, and every gap between them that is not zeros.
+def headers(file: BinaryIO) -> Iterator[tarfile.TarInfo | Gap | Cut]:
+    """Every member of a tar in its order, every gap between them that is not zeros, and a Cut where the end is missing.
 
-    One pass, a constant amount of memory. What the file raises while it is read is passed on, after the gap before it.
+    One pass, a constant amount of memory; where the last member claims to reach beyond the end, its data are searched
+    for members that it swallowed. What the file raises while it is read is passed on, after the gap before it.
     """
-    archive = tarfile.TarFile(fileobj=io.BytesIO(bytes(BLOCK)), encoding="utf-8", errors="surrogateescape")
-    archive.fileobj = file  # only now, since the constructor would search all of it for a first header
-    offset, gap = 0, None
+    scan = _Scan(file)
     try:
-        while True:
-            file.seek(offset)
-            try:
-                header = _Header.fromtarfile(archive)
-                _check(header, archive.offset)
-            except tarfile.EmptyHeaderError:
-                break
-            except tarfile.EOFHeaderError:  # zeros: the end, or the joint of two tars
-                offset += BLOCK
-            except tarfile.TruncatedHeaderError:
-                gap = Gap(offset if gap is None else gap.start, file.tell())
-                break
-            except RecursionError:  # a made-up chain of long names: what was followed once is not followed again
-                offset, start = file.tell(), offset
-                gap = Gap(start if gap is None else gap.start, offset)
-            except HEADER_ERRORS:
-                gap = Gap(offset if gap is None else gap.start, offset + BLOCK)
-                offset += BLOCK
-            else:
-                if gap is not None:
-                    yield gap
-                gap = None
-                yield header
-                offset = archive.offset
+        while (found := scan.next()) is not None:
+            yield from found
     except STREAM_ERRORS:
-        if gap is not None:
-            yield gap
+        if scan.gap is not None:
+            yield scan.gap
         raise
-    if gap is not None:
-        yield gap
+    yield from scan.end()
+
+
+class _Scan:
+    """A place in a tar, and what was met since the last member."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.gap: Gap | None = None
+        self._file, self._offset = file, 0
+        self._archive = tarfile.TarFile(fileobj=io.BytesIO(bytes(BLOCK)), encoding="utf-8", errors="surrogateescape")
+        self._archive.fileobj = file  # only now, since the constructor would search all of it for a first header
+        self._last: tarfile.TarInfo | None = None
+        self._ended = False  # by zeros, after the last member
+        self._searching = False  # among the data of a member that is longer than the tar
+
+    def next(self) -> list[tarfile.TarInfo | Gap] | None:
+        """What comes next: a member, with the gap before it; nothing yet; or None at the end of the file."""
+        self._file.seek(self._offset)
+        try:
+            header = _Header.fromtarfile(self._archive)
+            _check(header, self._archive.offset)
+        except tarfile.EmptyHeaderError:
+            return self._at_the_end()
+        except tarfile.EOFHeaderError:  # zeros: the end, or the joint of two tars
+            self._offset += BLOCK
+            self._ended = not self._searching
+        except tarfile.TruncatedHeaderError:
+            self._widen(self._file.tell())
+            return None
+        except RecursionError:  # a made-up chain of long names: what was followed once is not followed again
+            self._widen(self._file.tell())
+        except HEADER_ERRORS:
+            self._widen(self._offset + BLOCK)
+        else:
+            found = [header] if self.gap is None else [self.gap, header]
+            self.gap, self._last, self._ended, self._searching = None, header, False, False
+            self._offset = self._archive.offset
+            return found
+        return []
+
+    def end(self) -> Iterator[Gap | Cut]:
+        """What is left when the file is at its end."""
+        if self.gap is not None and not self._searching:
+            yield self.gap
+        elif not self._ended and not self._searching and self._last is not None:
+            yield Cut(self._offset)
+
+    def _widen(self, stop: int) -> None:
+        self.gap = Gap(self._offset if self.gap is None else self.gap.start, stop)
+        self._offset = stop
+
+    def _at_the_end(self) -> list[tarfile.TarInfo | Gap] | None:
+        """Go back to the data of a last member that is cut, once: it may only claim to be so long."""
+        last, self._last = self._last, None
+        if last is None or self._ended or not last.isreg() or self._offset <= _size(self._file, self._offset):
+            self._last = last
+            return None
+        self._offset, self._searching = last.offset_data, True
+        return []
+
+
+def _size(file: BinaryIO, at_least: int) -> int:
+    """Where a file ends that was read up to its end; decompressors only seek forwards, and stop there."""
+    try:
+        return file.seek(0, io.SEEK_END)
+    except (ValueError, OSError):
+        return file.seek(at_least)
 
 
 class _Header(tarfile.TarInfo):

@@ -14,13 +14,14 @@ from semscale.errors import SourceError
 from semscale.sources.layout import is_image_name
 from semscale.sources.members import GrowingNames, is_damage, is_unsafe
 from semscale.sources.sidecars import MAX_SIDECAR_BYTES
-from semscale.sources.tar_headers import STREAM_ERRORS, Gap, headers
+from semscale.sources.tar_headers import STREAM_ERRORS, Cut, Gap, headers
 
 STEM = r"(?s)^(.*)\.[^./]*$"  # all before the last dot
 SAMPLE = r"(?s)^((?:.*/)?\.?[^./]*)\.[^/]*$"  # all before the first dot of the last part, as WebDataset groups files
 HERE = re.compile(rb"^(?:\./+)+")  # what `tar -C folder .` puts before every name
 NOT_STORED = -1  # the size of a sidecar that is a link or has holes
-SOUND, LINK, SPARSE, UNSAFE, DUPLICATE, GAP, BROKEN = range(7)  # what is known of an image before it is read
+# What is known of an image before it is read.
+SOUND, LINK, SPARSE, UNSAFE, DUPLICATE, GAP, BROKEN, CUT, SPECIAL = range(9)
 
 
 class Members:
@@ -54,6 +55,8 @@ class TarListing:
             for found in headers(stream):
                 if isinstance(found, Gap):
                     self._damage(found.start, found.stop - found.start, GAP)
+                elif isinstance(found, Cut):
+                    self._damage(found.at, 0, CUT)
                 else:
                     found_any = True
                     self._take(found, stream)
@@ -68,6 +71,10 @@ class TarListing:
         name = HERE.sub(b"", header.name.encode("utf-8", "surrogateescape"))
         self._end = header.offset_data + (header.size if header.isreg() else 0)
         is_link = header.issym() or header.islnk()
+        if header.ischr() or header.isblk() or header.isfifo():
+            if is_image_name(header.name):
+                self._image(name, header, SPECIAL)
+            return
         if not is_link and not header.isreg():
             return
         if header.name.lower().endswith((".txt", ".json")):

@@ -36,6 +36,8 @@ PROBLEMS = {
     listing.UNSAFE: ("unsafe-name", "the name is absolute or leads out of the archive by '..'; rename it"),
     listing.DUPLICATE: ("duplicate-key", "an earlier member has the same name; rename one"),
     listing.GAP: ("broken-archive", "{size} bytes that belong to no member were skipped; copy or make the tar again"),
+    listing.CUT: ("broken-archive", "the tar has no end marker and may have been cut here; copy or make it again"),
+    listing.SPECIAL: ("unsupported", "a pipe or a device, no file; store the image itself"),
     listing.BROKEN: ("broken-archive", "the compressed stream breaks and all after it is lost; copy or make it again"),
 }
 
@@ -45,7 +47,7 @@ class TarTree:
 
     An image is described by the `.txt` and `.json` that share its name without the suffix, or else its WebDataset
     sample key, its name up to the first dot of the last part; they may lie anywhere. Damage becomes entries of its own,
-    and the listing goes on behind it. A tar that was cut exactly between two members cannot be told from a whole one.
+    also a missing end, and the listing goes on behind it.
 
     The listing is one pass over the tar, and holds about 50 bytes and the name of each image and sidecar; matching them
     takes some 300 bytes an image for a moment. The sidecars of a compressed tar are kept in a temporary file, so that
@@ -139,7 +141,8 @@ class TarTree:
             code, message = PROBLEMS[self._states[row]]
             raise InputError(code, message.format(size=size))
         if size > MAX_FILE_BYTES:
-            raise InputError("too-large", f"the member is {size} bytes, over {MAX_FILE_BYTES}; shrink it")
+            said = f"the member claims {size} bytes, over {MAX_FILE_BYTES}; shrink it, or make the tar again"
+            raise InputError("too-large", said)
         return reader.read(self._images.offsets[row], size)
 
     def _beside(self, part: Members, row: int, reader: _Reader) -> bytes:
