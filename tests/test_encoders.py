@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
+from unittest.mock import Mock
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
+import torch
+from checkpoints import write_clip
 from onnx import TensorProto, helper
 
 from semscale import encoders
-from semscale.encoders import BackEnd, find_exported, load_spec, open_encoder
+from semscale.encoders import BackEnd, auto, find_exported, load_spec, machine, open_encoder, ort, ort_cuda
 from semscale.encoders.fake import FakeEncoder
 from semscale.errors import MissingDependencyError, ModelError, UsageError
 
@@ -48,8 +54,21 @@ def test_find_exported(tiny_export, tiny_checkpoint, tmp_path):
 
 
 def test_unknown_back_end_lists_the_choices(tiny_export):
-    with pytest.raises(UsageError, match=r"unknown back end 'tpu'; choose from \['fake', 'onnx'\]"):
+    with pytest.raises(UsageError, match=r"unknown back end 'tpu'; choose from \['cuda', 'fake', 'onnx', "):
         open_encoder(tiny_export / "image", backend="tpu")
+
+
+def test_unknown_precision_names_those_there_are(tiny_export):
+    with pytest.raises(UsageError, match="'onnx' has no precision 'bf16'; choose from fp32, int8"):
+        open_encoder(tiny_export / "image", precision="bf16")
+
+
+@pytest.mark.parametrize(("state", "default"), [("works", "bf16"), ("absent", "fp32"), ("broken", "fp32")])
+def test_the_processor_decides_the_default_of_openvino(monkeypatch, state, default):
+    monkeypatch.setattr(encoders, "amx", lambda: state)
+    assert encoders.precision_of("openvino") == default
+    assert encoders.precision_of("openvino", "bf16") == "bf16"
+    assert encoders.precision_of("onnx") == "fp32"
 
 
 def test_missing_library_names_the_extra(tiny_export, monkeypatch):
@@ -78,6 +97,17 @@ def test_missing_or_damaged_model_is_named(tiny_export, tmp_path):
         open_encoder(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("backend", "module", "library", "extra"),
+    [("openvino", "ov", "openvino", "openvino"), ("cuda", "ort_cuda", "onnxruntime", "gpu")],
+)
+def test_every_library_that_is_missing_names_its_extra(tiny_export, monkeypatch, backend, module, library, extra):
+    monkeypatch.setitem(sys.modules, library, None)
+    monkeypatch.delitem(sys.modules, f"semscale.encoders.{module}", raising=False)
+    with pytest.raises(MissingDependencyError, match=rf"{library}.*pip install 'semscale\[{extra}\]'"):
+        open_encoder(tiny_export / "image", backend=backend, precision="fp32")
+
+
 def test_provider_that_is_not_there_is_refused(tiny_export):
     from semscale.encoders.ort import OrtEncoder
 
@@ -87,70 +117,16 @@ def test_provider_that_is_not_there_is_refused(tiny_export):
 
 @pytest.mark.parametrize("backend", ["onnx", "fake"])
 @pytest.mark.parametrize("tower", TOWERS)
-class TestContract:
-    """What every back end keeps."""
-
-    @pytest.fixture
-    def encoder(self, tiny_export, tower, backend):
-        encoder = open_encoder(tiny_export / tower, backend=backend)
-        yield encoder
-        encoder.close()
-
-    def test_unit_rows_of_the_stated_shape(self, encoder):
-        embeddings = encoder.encode(random_inputs(encoder.spec, 5))
-        assert (embeddings.shape, embeddings.dtype) == ((5, 32), np.float32)
-        np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, atol=1e-6)
-
-    def test_different_inputs_get_different_embeddings(self, encoder):
-        embeddings = encoder.encode(random_inputs(encoder.spec, 6))
-        others = (embeddings @ embeddings.T)[~np.eye(6, dtype=bool)]
-        assert others.max() < 0.9999
-
-    def test_no_inputs(self, encoder):
-        assert encoder.encode(random_inputs(encoder.spec, 0)).shape == (0, 32)
-
-    @pytest.mark.parametrize("size", [2, 3, 8])
-    def test_a_row_has_the_same_bytes_wherever_it_stands(self, encoder, size):
-        inputs = random_inputs(encoder.spec, size)
-        seen = set()
-        for position in range(size):
-            batch = random_inputs(encoder.spec, size, seed=position + 1)
-            batch[position] = inputs[0]
-            seen.add(encoder.encode(batch)[position].tobytes())
-        assert len(seen) == 1
-
-    def test_batch_size_changes_no_more_than_rounding(self, encoder):
-        inputs = random_inputs(encoder.spec, 7)
-        whole = encoder.encode(inputs)
-        one_by_one = np.concatenate([encoder.encode(inputs[i : i + 1]) for i in range(7)])
-        np.testing.assert_allclose(whole, one_by_one, atol=1e-5)
-
-    def test_wrong_shape_and_type_are_refused_with_both(self, encoder):
-        spec = encoder.spec
-        inputs = random_inputs(spec, 2)
-        with pytest.raises(UsageError) as caught:
-            encoder.encode(inputs[:, 1:])
-        assert str(inputs[:, 1:].shape) in str(caught.value)
-        assert ", ".join(map(str, spec.input_shape)) in str(caught.value)
-        with pytest.raises(UsageError, match=f"{spec.input_dtype}, not .* float32"):
-            encoder.encode(inputs.astype(np.float32))
-        with pytest.raises(UsageError):
-            encoder.encode(inputs[0])
-
-
-@pytest.mark.parametrize("tower", TOWERS)
-def test_number_of_threads_changes_no_more_than_rounding(tiny_export, tower):
-    inputs = random_inputs(load_spec(tiny_export / tower), 4)
-    one, three = (open_encoder(tiny_export / tower, threads=threads).encode(inputs) for threads in (1, 3))
-    np.testing.assert_allclose(one, three, atol=1e-5)
-
-
-def test_closed_encoder_says_so(tiny_export):
-    encoder = open_encoder(tiny_export / "text")
-    encoder.close()
-    encoder.close()
-    with pytest.raises(UsageError, match="closed"):
-        encoder.encode(random_inputs(encoder.spec, 1))
+@pytest.mark.parametrize("size", [2, 3, 8])
+def test_a_row_has_the_same_bytes_wherever_it_stands(tiny_export, backend, tower, size):
+    encoder = open_encoder(tiny_export / tower, backend=backend)
+    inputs = random_inputs(encoder.spec, size)
+    seen = set()
+    for position in range(size):
+        batch = random_inputs(encoder.spec, size, seed=position + 1)
+        batch[position] = inputs[0]
+        seen.add(encoder.encode(batch)[position].tobytes())
+    assert len(seen) == 1
 
 
 def test_embedding_that_is_not_finite_is_handed_on(tiny_export, tmp_path):
@@ -192,3 +168,303 @@ def test_scoring_an_exported_folder_is_light_and_silent(tiny_export):
     command = [sys.executable, "-W", "error", "-c", code, str(tiny_export)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, "\n", "")
+
+
+class TestInt8:
+    @pytest.fixture
+    def folder(self, tiny_export, tmp_path):
+        return shutil.copytree(tiny_export / "image", tmp_path / "image")
+
+    def test_quantised_once_and_again_when_the_model_is_newer(self, folder):
+        def made():
+            open_encoder(folder, precision="int8").close()
+            return (folder / "model.int8.onnx").stat().st_mtime_ns
+
+        first = made()
+        assert made() == first
+        os.utime(folder / "model.onnx", ns=(first + 10**9, first + 10**9))
+        assert made() != first
+        assert sorted(os.listdir(folder)) == ["model.int8.onnx", "model.json", "model.onnx"]
+
+    def test_needs_onnx_only_to_quantise(self, folder, monkeypatch):
+        made = open_encoder(folder, precision="int8")
+        monkeypatch.setitem(sys.modules, "onnx", None)
+        again = open_encoder(folder, precision="int8")
+        inputs = random_inputs(made.spec, 2)
+        np.testing.assert_array_equal(again.encode(inputs), made.encode(inputs))
+        (folder / "model.int8.onnx").unlink()
+        with pytest.raises(MissingDependencyError, match="quantising to int8 needs onnx"):
+            open_encoder(folder, precision="int8")
+
+    def test_damaged_or_missing_model_leaves_nothing_behind(self, folder):
+        (folder / "model.onnx").write_bytes((folder / "model.onnx").read_bytes()[:5000])
+        with pytest.raises(ModelError, match="cannot quantise it"):
+            open_encoder(folder, precision="int8")
+        assert sorted(os.listdir(folder)) == ["model.json", "model.onnx"]
+        (folder / "model.onnx").unlink()
+        with pytest.raises(ModelError, match=r"model\.onnx: no such file"):
+            open_encoder(folder, precision="int8")
+
+
+class Compiled:
+    def __init__(self, taken):
+        self.taken = taken
+
+    def get_property(self, _):
+        return self.taken
+
+
+class TestOpenVino:
+    @pytest.fixture(autouse=True)
+    def needs_openvino(self):
+        pytest.importorskip("openvino", reason="OpenVINO is not installed")
+
+    def test_missing_or_damaged_model_is_named(self, tiny_export, tmp_path):
+        shutil.copyfile(tiny_export / "image/model.json", tmp_path / "model.json")
+        with pytest.raises(ModelError, match=r"model\.onnx: no such file"):
+            open_encoder(tmp_path, backend="openvino", precision="fp32")
+        (tmp_path / "model.onnx").write_bytes((tiny_export / "image/model.onnx").read_bytes()[:5000])
+        with pytest.raises(ModelError, match="OpenVINO cannot load it"):
+            open_encoder(tmp_path, backend="openvino", precision="fp32")
+
+    def test_precision_that_was_not_taken_is_an_error(self, tiny_export, monkeypatch):
+        from semscale.encoders import ov
+
+        taken = Compiled(ov.TYPES["bf16"])
+        monkeypatch.setattr(ov.openvino, "Core", lambda: Mock(compile_model=Mock(return_value=taken)))
+        with pytest.raises(UsageError, match="does not run fp32 on this processor"):
+            open_encoder(tiny_export / "image", backend="openvino", precision="fp32")
+
+    def test_amx_that_does_not_work_is_refused_before_it_ends_the_process(self, tiny_export, monkeypatch):
+        from semscale.encoders import ov
+
+        monkeypatch.setattr(ov, "amx", lambda: "broken")
+        with pytest.raises(UsageError, match="would end the process here"):
+            open_encoder(tiny_export / "image", backend="openvino", precision="bf16")
+
+
+class TestAmx:
+    @pytest.fixture(autouse=True)
+    def fresh(self):
+        machine.amx.cache_clear()
+        yield
+        machine.amx.cache_clear()
+
+    @pytest.mark.parametrize(
+        ("trial", "state"),
+        [("pass", "works"), ("import os; os.kill(os.getpid(), 4)", "broken"), ("assert False", "broken")],
+    )
+    def test_it_is_tried_where_it_is_announced(self, monkeypatch, tmp_path, trial, state):
+        (tmp_path / "cpuinfo").write_text("flags : fpu amx_bf16 amx_tile\n")
+        monkeypatch.setattr(machine, "CPUINFO", tmp_path / "cpuinfo")
+        monkeypatch.setattr(machine, "TRIAL", trial)
+        assert machine.amx() == state
+
+    def test_it_is_not_tried_where_it_is_not(self, monkeypatch, tmp_path):
+        monkeypatch.setattr(machine, "TRIAL", "assert False")
+        monkeypatch.setattr(machine, "CPUINFO", tmp_path / "absent")
+        assert machine.amx() == "absent"
+
+
+GPU = auto.Facts(
+    modules={"tensorrt", "onnxruntime", "openvino", "transformers"}, gpu_problem="", cuda_provider=True, engine=True,
+    amx="works",
+)  # fmt: skip
+CPU = replace(GPU, gpu_problem="there is no NVIDIA driver here", cuda_provider=False, engine=False)
+
+
+class TestAuto:
+    @pytest.mark.parametrize(
+        ("facts", "line"),
+        [
+            (GPU, "tensorrt (fp16): installed, and there is an NVIDIA GPU"),
+            (
+                replace(GPU, engine=False),
+                "cuda (fp32): installed, and there is an NVIDIA GPU; no TensorRT engine of this model",
+            ),
+            (
+                replace(GPU, engine=False, cuda_provider=False),
+                "openvino (bf16): installed, and this processor has AMX; no TensorRT engine of this model; "
+                "this onnxruntime has no CUDA provider",
+            ),
+            (CPU, "openvino (bf16): installed, and this processor has AMX; there is no NVIDIA driver here"),
+            (
+                replace(CPU, amx="absent"),
+                "onnx (fp32): installed; there is no NVIDIA driver here; openvino passed over, "
+                "this processor has no AMX",
+            ),
+            (
+                replace(CPU, modules={"onnxruntime"}),
+                "onnx (fp32): installed; there is no NVIDIA driver here; openvino not installed",
+            ),
+            (
+                replace(CPU, modules={"transformers"}),
+                "torch (fp32): installed; there is no NVIDIA driver here; openvino not installed; "
+                "onnxruntime not installed",
+            ),
+        ],
+    )
+    def test_first_that_can_run_and_why(self, facts, line):
+        choice = auto.choose(facts)
+        assert choice.why == line
+        assert line.startswith(f"{choice.backend} ({choice.precision}): ")
+
+    def test_broken_amx_is_told(self):
+        choice = auto.choose(replace(CPU, amx="broken"))
+        assert choice.backend == "onnx"
+        assert "the AMX that this processor announces does not work" in choice.why
+
+    def test_candidates_may_be_fewer(self):
+        assert auto.choose(GPU, ["openvino", "onnx"]).backend == "openvino"
+
+    def test_nothing_installed_says_what_to_install(self):
+        with pytest.raises(MissingDependencyError, match=r"semscale\[cpu\]"):
+            auto.choose(replace(CPU, modules=set()))
+
+    def test_what_it_chooses_here_opens(self, tiny_export):
+        choice = auto.choose(auto.facts(tiny_export))
+        encoder = open_encoder(tiny_export / "image", backend=choice.backend, precision=choice.precision)
+        assert encoder.spec.precision == choice.precision
+        encoder.close()
+
+
+class FakeOrt:
+    """ONNX Runtime with a CUDA provider: the arithmetic is the CPU's, device memory an array."""
+
+    SessionOptions = onnxruntime.SessionOptions
+    chosen = ort_cuda.CUDA  # what a session comes up on
+
+    class OrtValue:
+        def __init__(self, shape, dtype):
+            self.memory = np.full(shape, 7, dtype)
+
+        @classmethod
+        def ortvalue_from_shape_and_type(cls, shape, dtype, device, device_id):
+            assert (device, device_id) == ("cuda", 0)
+            return cls(shape, dtype)
+
+        def update_inplace(self, array):
+            assert (array.shape, array.dtype) == (self.memory.shape, self.memory.dtype)
+            self.memory[...] = array
+
+        def numpy(self):
+            return self.memory.copy()
+
+    class Binding:
+        def bind_ortvalue_input(self, name, value):
+            self.input = {name: value}
+
+        def bind_ortvalue_output(self, name, value):
+            self.output = {name: value}
+
+    def __init__(self):
+        self.sessions = []
+        self.runs = []  # rows of each
+
+    def get_available_providers(self):
+        return [ort_cuda.CUDA, "CPUExecutionProvider"]
+
+    def InferenceSession(self, path, options, providers):
+        real = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        self.sessions.append(providers)
+
+        def run(binding):
+            ((name, value),), ((out, target),) = binding.input.items(), binding.output.items()
+            self.runs.append(len(value.memory))
+            target.memory[...] = real.run([out], {name: value.memory})[0]
+
+        return Mock(
+            get_providers=lambda: [self.chosen],
+            get_inputs=real.get_inputs,
+            get_outputs=real.get_outputs,
+            io_binding=self.Binding,
+            run_with_iobinding=run,
+        )
+
+
+class TestCuda:
+    @pytest.fixture
+    def fake(self, monkeypatch):
+        fake = FakeOrt()
+        monkeypatch.setattr(ort_cuda, "onnxruntime", fake)
+        monkeypatch.setattr(ort, "onnxruntime", fake)
+        monkeypatch.setattr(ort_cuda, "driver_problem", lambda: "")
+        return fake
+
+    @pytest.mark.parametrize(("tower", "runs"), [("image", [32, 32]), ("text", [8] * 5)])
+    def test_every_run_has_the_one_shape_and_every_row_its_place(self, fake, tiny_export, tower, runs):
+        encoder = open_encoder(tiny_export / tower, backend="cuda")
+        inputs = random_inputs(encoder.spec, 40)
+        embeddings = encoder.encode(inputs)
+        assert fake.runs == runs
+        real = onnxruntime.InferenceSession(tiny_export / tower / "model.onnx", providers=["CPUExecutionProvider"])
+        expected = real.run(None, {real.get_inputs()[0].name: inputs})[0]
+        np.testing.assert_allclose(embeddings, expected, atol=1e-5)
+        assert encoder.encode(inputs[:0]).shape == (0, 32)
+        encoder.close()
+        encoder.close()
+        with pytest.raises(UsageError, match="closed"):
+            encoder.encode(inputs)
+
+    @pytest.mark.parametrize(("precision", "tf32"), [("fp32", 0), ("tf32", 1)])
+    def test_one_provider_with_graphs_and_tf32_only_when_asked_for(self, fake, tiny_export, precision, tf32):
+        encoder = open_encoder(tiny_export / "text", backend="cuda", precision=precision)
+        assert encoder.spec.precision == precision
+        options = {"device_id": 0, "enable_cuda_graph": 1, "use_tf32": tf32}
+        assert fake.sessions == [[("CUDAExecutionProvider", options)]]
+
+    def test_session_on_another_provider_is_an_error(self, fake, tiny_export):
+        fake.chosen = "CPUExecutionProvider"
+        with pytest.raises(ModelError, match="asked for CUDAExecutionProvider, and ONNX Runtime chose"):
+            open_encoder(tiny_export / "image", backend="cuda")
+
+    def test_no_driver_is_an_error(self, fake, tiny_export, monkeypatch):
+        monkeypatch.setattr(ort_cuda, "driver_problem", lambda: "there is no NVIDIA driver here")
+        with pytest.raises(UsageError, match="'cuda': there is no NVIDIA driver here"):
+            open_encoder(tiny_export / "image", backend="cuda")
+
+    def test_onnxruntime_without_cuda_says_what_to_install(self, tiny_export, monkeypatch):
+        monkeypatch.setattr(ort_cuda.onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+        with pytest.raises(UsageError, match=r"pip uninstall -y onnxruntime && pip install 'semscale\[gpu\]'"):
+            open_encoder(tiny_export / "image", backend="cuda")
+
+
+class TestTorch:
+    @pytest.fixture
+    def folder(self, tiny_export, tmp_path):
+        return shutil.copytree(tiny_export, tmp_path / "model")
+
+    def test_it_runs_the_checkpoint_beside_the_towers(self, folder, tiny_checkpoint, tmp_path):
+        with pytest.raises(ModelError, match=r"where tiny-clip lies is not known; put its folder.*checkpoint"):
+            open_encoder(folder / "image", backend="torch")
+        (folder / "checkpoint").symlink_to(tiny_checkpoint)
+        encoder = open_encoder(folder / "image", backend="torch")
+        assert encoder.spec == load_spec(folder / "image")
+        inputs = random_inputs(encoder.spec, 3)
+        before = torch.get_num_threads()
+        one = open_encoder(folder / "image", backend="torch", threads=1)
+        np.testing.assert_allclose(one.encode(inputs), encoder.encode(inputs), atol=1e-5)
+        assert torch.get_num_threads() == before
+
+    def test_other_weights_are_refused(self, folder, tmp_path):
+        (folder / "checkpoint").symlink_to(write_clip(tmp_path / "other", seed=1))
+        with pytest.raises(ModelError, match="not the weights that"):
+            open_encoder(folder / "text", backend="torch")
+
+    def test_half_precision_needs_a_gpu(self, folder, monkeypatch):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+        with pytest.raises(UsageError, match="runs fp16 on an NVIDIA GPU only"):
+            open_encoder(folder / "image", backend="torch", precision="fp16")
+
+    @pytest.mark.parametrize("tower", TOWERS)
+    def test_half_precision_is_half_inside_alone(self, folder, tiny_checkpoint, monkeypatch, tower):
+        from semscale_export import reference
+
+        (folder / "checkpoint").symlink_to(tiny_checkpoint)
+        monkeypatch.setattr(reference, "_device", lambda _: torch.device("cpu"))  # slow there, and the same code
+        half = open_encoder(folder / tower, backend="torch", precision="fp16")
+        inputs = random_inputs(half.spec, 3)
+        embeddings, expected = half.encode(inputs), open_encoder(folder / tower).encode(inputs)
+        assert embeddings.dtype == np.float32
+        np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, atol=1e-6)
+        assert 1e-6 < np.abs(embeddings - expected).max() < 3e-2

@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 import semscale
-from semscale.encoders import DEFAULT_MODEL
+from semscale.encoders import BACK_ENDS, DEFAULT_MODEL
 from semscale.errors import SemscaleError, UsageError
 from semscale.metrics.alignment import PRESETS
 from semscale.model import DECODES, DTYPES
@@ -55,7 +55,10 @@ def _run_options(command: Callable[..., None]) -> Callable[..., None]:
         (
             click.option("--model", default=DEFAULT_MODEL, show_default=True,
                          help="Hub id, checkpoint folder, exported folder, or 'demo' (bundled, for drawn scenes)."),
-            click.option("--backend", default="onnx", show_default=True, help="What runs the encoder."),
+            click.option("--backend", type=click.Choice(["auto", *BACK_ENDS]), default="auto", show_default=True,
+                         help="What runs the encoder; docs/backends.md says when to choose which."),
+            click.option("--precision", metavar="fp32|fp16|bf16|int8",
+                         help="Of the encoder, compared with float32 before it is used. [default: the back end's]"),
             click.option("--clip-score", type=click.Choice(list(PRESETS)), default="torchmetrics", show_default=True,
                          help="Whose convention of the CLIP score: scale, clamping and prefix."),
             click.option("--group-by", metavar="parent|COLUMN",
@@ -146,7 +149,7 @@ def score(
         _emit(as_json, dataclasses.asdict(found))
         return
     with console.progress() as tell:
-        finished = run.score(source, out=out, on_progress=tell, command=_command(), **chosen)
+        finished = run.score(source, out=out, on_progress=tell, say=console.say, command=_command(), **chosen)
     if errors:
         Console(quiet=False).failures(accounts.failures(finished.out))
     console.scores(finished)
@@ -172,7 +175,7 @@ def embed(
 
     console = Console(quiet=quiet)
     with console.progress() as tell:
-        filled = run.embed(source, store, on_progress=tell, **_chosen(options))
+        filled = run.embed(source, store, on_progress=tell, say=console.say, **_chosen(options))
     line = {**accounts.tallied(filled), "out": str(store)}
     left = f", {line['n_left']} left to other parts" if line["n_left"] else ""
     console.say(f"{line['n_ok']} embeddings, {line['n_failed']} failed{left}, in {store}")
@@ -211,20 +214,60 @@ def report(out: Path) -> None:
 
 @main.command()
 @click.argument("model")
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="A new folder.")
+@click.option("-o", "--out", type=click.Path(path_type=Path, file_okay=False), help="A new folder.")
 @click.option("--revision", help="Branch, tag or commit of a hub model.")
+@click.option("--tensorrt", is_flag=True, help="Build TensorRT engines too; an export that is there already is kept.")
+@click.option("--precision", type=click.Choice(["fp16", "fp32"]), default="fp16", show_default=True,
+              help="Of the TensorRT engines.")  # fmt: skip
+@click.option("--max-batch", type=click.IntRange(1), default=256, show_default=True, help="Of the TensorRT engines.")
+@click.option("--check", is_flag=True, help="Compare every back end that runs here with float32; MODEL is an export.")
 @_output_options
-def export(model: str, out: Path, revision: str | None, as_json: bool, quiet: bool) -> None:
+def export(
+    model: str,
+    out: Path | None,
+    revision: str | None,
+    tensorrt: bool,
+    precision: str,
+    max_batch: int,
+    check: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
     """Export the CLIP checkpoint MODEL to ONNX towers and prove them equal to transformers.
 
-    MODEL is a Hugging Face id, a checkpoint folder, or 'demo'.
+    MODEL is a Hugging Face id, a checkpoint folder, or 'demo'; with --check it is a folder that was exported.
     """
     from semscale import run
     from semscale.console import Console
 
-    rows = run.export_package().export(model, out, revision=revision)
-    Console(quiet=quiet).parity(rows, out)
+    console, package = Console(quiet=quiet), run.export_package()
+    if check:
+        _check(console, Path(model), as_json=as_json)
+        return
+    if out is None:
+        raise click.UsageError("Missing option '-o' / '--out'.")
+    if tensorrt:
+        engines = run.export_engines()
+        settings = engines.EngineSettings(precision=precision, max_batch=max_batch)
+        rows, _ = engines.export_engines(model, out, settings, say=console.say, revision=revision)
+    else:
+        rows = package.export(model, out, revision=revision)
+    console.parity(rows, out)
     _emit(as_json, {"out": str(out), "parity": [dataclasses.asdict(row) for row in rows]})
+
+
+def _check(console: Any, folder: Path, *, as_json: bool) -> None:
+    """Compare, print, and exit with 1 when a back end that runs here does not pass."""
+    from semscale import run
+    from semscale.checked import as_json as values_of
+    from semscale.gate import Comparison
+
+    found = run.check_export(folder)
+    console.gate(found)
+    compared = [each for each in found if isinstance(each, Comparison)]
+    others = [dataclasses.asdict(each) for each in found if not isinstance(each, Comparison)]
+    _emit(as_json, {"compared": [values_of(each) for each in compared], "not_run": others})
+    sys.exit(DONE if all(each.passed for each in compared) else FAILED)
 
 
 @main.command()

@@ -118,6 +118,20 @@ class Console:
         self._out.print(table)
         self.say(f"exported to {out}, equal to transformers in float32 within the tolerance")
 
+    def gate(self, found: Sequence[Any]) -> None:
+        """How far every back end is from float32: cosines, shared neighbours, a score of 100; and which did not run."""
+        table = Table(box=None, pad_edge=False)
+        for column in ("tower", "n", "1 - cosine", "centred", "top 10", "score", ""):
+            table.add_column(column, no_wrap=True)
+        for row in (each for each in found if hasattr(each, "passed")):
+            numbers = (f"{1 - row.plain_min:.1e}", f"{1 - row.centred_min:.1e}", f"{row.overlap:.2%}")
+            verdict = "passed" if row.passed else "; ".join(row.reasons)
+            cells = (f"{row.tower}, {row.candidate}", str(row.n), *numbers, f"{row.score_change:.3f}", verdict)
+            table.add_row(*map(escape, cells))
+        self._out.print(table)
+        for row in (each for each in found if not hasattr(each, "passed")):
+            self.say(f"not run: {row.tower}, {row.candidate}: {row.why}")
+
     def estimate(self, found: Any) -> None:
         """What a run would do."""
         self.say(f"{found.n_found} images ({found.layout}), {found.n_ignored} other files ignored")

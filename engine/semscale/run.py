@@ -16,7 +16,8 @@ from typing import Any
 
 from semscale import outputs, pipeline, planning, sources
 from semscale.accounts import counts, described, truncated_texts
-from semscale.encoders import DEFAULT_MODEL, find_exported, load_spec, open_encoder
+from semscale.checked import as_json, open_checked
+from semscale.encoders import DEFAULT_MODEL, auto, find_exported, load_spec, precision_of
 from semscale.errors import MissingDependencyError, StoreLockedError, UsageError
 from semscale.follow import Watch, followed
 from semscale.locks import exclusive, part
@@ -43,7 +44,8 @@ class Options:
     """Everything that decides what a run computes, but where from and where to."""
 
     model: str = DEFAULT_MODEL  # hub id, checkpoint folder, exported folder, or "demo"
-    backend: str = "onnx"
+    backend: str = "auto"  # a name of encoders.BACK_ENDS, or whatever runs best here
+    precision: str | None = None  # None for the back end's own
     clip_score: str = "torchmetrics"  # a preset of metrics.alignment
     group_by: str | None = None  # None: by text, else by parent folder
     decode: str = "exact"
@@ -68,6 +70,7 @@ class Filled:
     store: Store
     images_per_second: float | None  # None when there was nothing left to embed
     changes: planning.Changes  # what became of inputs since an earlier run
+    gate: list[dict[str, Any]]  # how far each tower is from float32, where it runs otherwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,7 @@ def score(
     *,
     out: str | Path | None = None,
     on_progress: Callable[[Progress], None] = lambda _: None,
+    say: Callable[[str], None] = lambda _: None,
     command: str = "",
     **options: Any,
 ) -> Run:
@@ -110,8 +114,8 @@ def score(
     folder = Path(out) if out is not None else default_out(source)
     with clock.stage("list"):
         opened = open_sources(source, chosen, leave_out=folder)
-    model = exported_folder(chosen.model)
-    chosen = dataclasses.replace(chosen, model=str(model))
+    model = _prepared(chosen)
+    chosen = resolved(dataclasses.replace(chosen, model=str(model)), model, say)
     with _writing(folder, chosen.settings):
         filled = fill(opened, folder / "stores" / _slug(model), chosen, clock=clock, on_progress=on_progress)
         if chosen.settings.part is None:
@@ -146,7 +150,7 @@ def _finished(folder: Path, filled: Filled, chosen: Options, clock: Clock, made:
         "scores": all_scores(scores, convention),
         **_described(store, chosen),
         "seconds": {**clock.seconds(), "total": clock.total()},
-        "provenance": made,
+        "provenance": {**made, "gate": filled.gate},
     }
     outputs.write_summary(folder / "summary.json", summary)
     write_report(folder)
@@ -158,11 +162,14 @@ def embed(
     store: str | Path,
     *,
     on_progress: Callable[[Progress], None] = lambda _: None,
+    say: Callable[[str], None] = lambda _: None,
     **options: Any,
 ) -> Store:
     """Embed the images of `source` into the folder `store`, and nothing else; resumes. `options`: fields of Options."""
     chosen = Options(**options)
     opened = open_sources(source, chosen, leave_out=Path(store))
+    model = _prepared(chosen)
+    chosen = resolved(dataclasses.replace(chosen, model=str(model)), model, say)
     return fill(opened, Path(store), chosen, clock=Clock(), on_progress=on_progress).store
 
 
@@ -197,12 +204,36 @@ def exported_folder(model: str) -> Path:
     return importlib.import_module("semscale_export.cache").ensure_exported(model)
 
 
+def _prepared(chosen: Options) -> Path:
+    """An exported folder, with TensorRT engines where they were asked for."""
+    if chosen.backend != "tensorrt" or find_exported(Path(chosen.model)) is not None:
+        return exported_folder(chosen.model)
+    engines = export_engines()
+    settings = engines.EngineSettings(precision=precision_of("tensorrt", chosen.precision))
+    found: Path = engines.ensure_engines(chosen.model, settings, say=lambda _: None)
+    return found
+
+
 def export_package() -> Any:
     """The part of semscale that exports checkpoints, or an error that says how to get what it needs."""
     for needed in ("optimum", "transformers", "onnx"):
         if importlib.util.find_spec(needed) is None:
             raise MissingDependencyError("exporting a checkpoint", needed, "export")
     return importlib.import_module("semscale_export")
+
+
+def export_engines() -> Any:
+    """The part of semscale that builds TensorRT engines."""
+    export_package()
+    return importlib.import_module("semscale_export.engines")
+
+
+def check_export(folder: Path) -> list[Any]:
+    """Every back end and precision that runs here compared with float32, on the exported towers in `folder`."""
+    export_package()
+    if find_exported(folder) is None:
+        raise UsageError(f"{folder}: not a folder that `semscale export` made")
+    return importlib.import_module("semscale_export.parity").check(folder)
 
 
 def fill(
@@ -212,10 +243,12 @@ def fill(
 
     `opened` gives the source once, or again and again as it grows.
     """
-    folder = exported_folder(chosen.model)
-    texts = _text_tower(folder, chosen)
+    folder = _prepared(chosen)
+    chosen = resolved(chosen, folder)
+    gate: list[dict[str, Any]] = []
+    texts = _text_tower(folder, chosen, gate)
     with clock.stage("open model"):
-        encoder = open_encoder(folder / "image", backend=chosen.backend)
+        encoder = _opened(folder / "image", chosen, gate)
     new, seconds, changes = 0, 0.0, planning.Changes(0, 0, 0)
     try:
         with _writing(path, chosen.settings):
@@ -231,7 +264,7 @@ def fill(
                 new += len(Store(path).images) - before
     finally:
         encoder.close()
-    return Filled(source, Store(path), new / seconds if new else None, changes)
+    return Filled(source, Store(path), new / seconds if new else None, changes, gate)
 
 
 def _planned(
@@ -258,15 +291,36 @@ def _slug(model: Path) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "--", load_spec(model / "image").name).strip("-.") or "encoder"
 
 
-def _text_tower(folder: Path, chosen: Options) -> TextTower | None:
+def resolved(chosen: Options, folder: Path, say: Callable[[str], None] = lambda _: None) -> Options:
+    """The options with the back end and the precision that they stand for on this machine; `say` is told why."""
+    backend, precision = chosen.backend, chosen.precision
+    if backend == "auto":
+        choice = auto.choose(auto.facts(folder))
+        say(choice.why)
+        backend, precision = choice.backend, precision or choice.precision
+    return dataclasses.replace(chosen, backend=backend, precision=precision_of(backend, precision))
+
+
+def _opened(path: Path, chosen: Options, gate: list[dict[str, Any]]) -> Encoder:
+    """Open a tower that passes the gate, and note how far from float32 it is."""
+    assert chosen.precision is not None
+    encoder, comparison = open_checked(path, backend=chosen.backend, precision=chosen.precision)
+    if comparison is not None:
+        gate.append({"tower": path.name, **as_json(comparison)})
+    return encoder
+
+
+def _text_tower(folder: Path, chosen: Options, gate: list[dict[str, Any]]) -> TextTower | None:
     path = folder / "text"
     if not (path / "model.json").exists():
         return None
 
     def opened() -> tuple[Tokenizer, Encoder]:
-        return Tokenizer(path), open_encoder(path, backend=chosen.backend)
+        return Tokenizer(path), _opened(path, chosen, gate)
 
-    return TextTower(load_spec(path), opened, prefix=alignment.preset(chosen.clip_score).prefix)
+    assert chosen.precision is not None
+    spec = dataclasses.replace(load_spec(path), precision=chosen.precision)
+    return TextTower(spec, opened, prefix=alignment.preset(chosen.clip_score).prefix)
 
 
 def _spec(source: Source, encoder: Encoder, chosen: Options, texts: TextTower | None) -> StoreSpec:

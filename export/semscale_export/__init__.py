@@ -50,11 +50,12 @@ def export_checkpoint(checkpoint: Checkpoint, out: Path) -> list[ParityRow]:
 def _write(towers: list[Tower], folder: Path) -> list[ParityRow]:
     from semscale_export.towers import write_tower
 
-    rows = []
+    rows, gates = [], []
     for tower in towers:
         write_tower(tower, folder / tower.spec.kind)
         rows += parity.measure(tower, folder / tower.spec.kind)
-    parity.write(rows, folder / "parity.json")
+        gates.append(parity.gate(tower, folder / tower.spec.kind))
+    parity.write(rows, folder / "parity.json", gates)
     return rows
 
 

@@ -28,7 +28,17 @@ def ensure_exported(model: str) -> Path:
     kept = cache_folder() / "models" / cache_key(checkpoint)
     if find_exported(kept) is None:
         _export(checkpoint, kept)
+    _link(kept / "checkpoint", checkpoint.folder.resolve())
     return kept
+
+
+def _link(link: Path, target: Path) -> None:
+    """Let a link, where the torch back end looks for the weights, lead to a folder; two processes may do so at once."""
+    if link.is_symlink() and link.readlink() == target:
+        return
+    temporary = link.with_name(f".{link.name}.{os.getpid()}")
+    temporary.symlink_to(target)
+    temporary.replace(link)
 
 
 def cache_folder() -> Path:

@@ -1,19 +1,26 @@
-"""The numeric gate: an exported model against the family's own library, in float32."""
+"""Proof of an export: its towers against the family's own library, in float32, and what runs them against the towers.
+
+`measure` and `gate` are for a tower that was just exported. `check` is for an exported folder at any later time: every
+back end and precision that runs on this machine against the towers in ONNX Runtime, which `measure` proved.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from semscale.encoders import open_encoder
-from semscale.errors import ParityError
+from semscale.checked import REFERENCE, WITHOUT_MODEL, Reference, as_json, library_version, measured, reference_of
+from semscale.encoders import BACK_ENDS, find_exported, open_encoder
+from semscale.errors import MissingDependencyError, ModelError, ParityError, UsageError
+from semscale.gate import Comparison, Probes, check_encoder, probes_of
 from semscale.model import Array
+from semscale.producers.probes import probe_texts
 from semscale.tokens import Tokenizer
 
 if TYPE_CHECKING:
@@ -21,6 +28,8 @@ if TYPE_CHECKING:
 
 TOLERANCE = 1e-5  # cosine distance; float32 rounding alone gives about 1e-7
 BATCH_SIZES = (1, 2, 5)
+PROBES = 64  # of the gate at export: torch takes twice as long over them as ONNX Runtime
+TORCH_BATCH = 16
 TEXTS = (
     "a photo of a cat",
     "",
@@ -40,6 +49,15 @@ class ParityRow:
     min_cosine: float  # over the batch, between an embedding and its reference
     tolerance: float  # the largest cosine distance that passes
     passed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NotRun:
+    """A back end and precision that could not be compared on this machine, and why."""
+
+    tower: str
+    candidate: str
+    why: str
 
 
 def measure(tower: Tower, folder: Path) -> list[ParityRow]:
@@ -69,10 +87,10 @@ def compare(tower: str, actual: Array, expected: Array, *, tolerance: float = TO
     return ParityRow(tower, len(a), float(np.abs(a - b).max()), lowest, tolerance, 1 - lowest <= tolerance)
 
 
-def write(rows: Sequence[ParityRow], path: Path) -> None:
-    """Write the table to `path` as JSON. Raises ParityError, after writing, when a row did not pass."""
-    table = [dataclasses.asdict(row) for row in rows]
-    path.write_text(json.dumps({"format": 1, "rows": table}, indent=2) + "\n", encoding="utf-8")
+def write(rows: Sequence[ParityRow], path: Path, gates: Sequence[Comparison] = ()) -> None:
+    """Write both tables to `path` as JSON. Raises ParityError, after writing, when a row or a gate did not pass."""
+    tables = {"rows": [dataclasses.asdict(row) for row in rows], "gate": [as_json(gate) for gate in gates]}
+    path.write_text(json.dumps({"format": 1, **tables}, indent=2) + "\n", encoding="utf-8")
     failed = [row for row in rows if not row.passed]
     if failed:
         worst = min(failed, key=lambda row: row.min_cosine)
@@ -81,6 +99,60 @@ def write(rows: Sequence[ParityRow], path: Path) -> None:
             f"distance {1 - worst.min_cosine:.3g}, allowed {worst.tolerance:g}. Nothing was kept; report this with "
             "the model's name and the versions of torch, transformers and onnxruntime"
         )
+    for found in gates:
+        found.raise_if_failed()
+
+
+def gate(tower: Tower, folder: Path) -> Comparison:
+    """Compare the tower exported into `folder` with its reference on the first PROBES probes of the numeric gate."""
+    inputs = probes_of(folder, count=PROBES)
+    encoder = open_encoder(folder)
+    try:
+        found = check_encoder(encoder, _torch_rows(tower, inputs), inputs=inputs, precision="fp32")
+    finally:
+        encoder.close()
+    return _against_torch(found)
+
+
+def check(folder: Path) -> list[Comparison | NotRun]:
+    """Compare every back end and precision with the towers in the exported `folder` in float32, image tower first.
+
+    Among them is torch in float32, where the checkpoint is at hand. What cannot run here says why. What was found is
+    recorded beside the towers. Raises ModelError for a folder that is not an export.
+    """
+    if find_exported(folder) is None:
+        raise ModelError(f"{folder}: not an exported model; give a folder that semscale export wrote")
+    towers = [folder / kind for kind in ("image", "text") if (folder / kind / "model.json").is_file()]
+    return [found for tower in towers for found in _check_tower(reference_of(tower), tower.name)]
+
+
+def _check_tower(reference: Reference, kind: str) -> Iterator[Comparison | NotRun]:
+    for backend in sorted(set(BACK_ENDS) - {WITHOUT_MODEL}):
+        for precision in BACK_ENDS[backend].precisions:
+            if (backend, precision) == REFERENCE:
+                continue
+            try:
+                encoder = open_encoder(reference.folder, backend=backend, precision=precision)
+            except (MissingDependencyError, UsageError, ModelError) as error:
+                yield NotRun(kind, f"{backend} {precision}", str(error))
+                continue
+            try:
+                yield measured(reference, encoder, backend=backend, precision=precision)
+            finally:
+                encoder.close()
+
+
+def _torch_rows(tower: Tower, inputs: Probes) -> Array:
+    raw: Sequence[Any] = inputs.inputs if tower.spec.kind == "image" else probe_texts(len(inputs.inputs))
+    parts = [tower.reference(raw[start : start + TORCH_BATCH]) for start in range(0, len(raw), TORCH_BATCH)]
+    return np.concatenate(parts)
+
+
+def _against_torch(found: Comparison) -> Comparison:
+    import torch
+
+    versions = {"onnx": library_version("onnx"), "torch": str(torch.__version__)}
+    return dataclasses.replace(found, candidate=" ".join(REFERENCE), reference="torch fp32", versions=versions)
 
 
 def images(side: int) -> list[Array]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from semscale.encoders.machine import amx
 from semscale.errors import MissingDependencyError, ModelError, UsageError
 from semscale.model import Encoder, ModelSpec
 
@@ -16,22 +17,27 @@ DEFAULT_MODEL = "openai/clip-vit-base-patch32"  # the published study's
 class Opener(Protocol):
     """What a back end's class offers besides the Encoder protocol."""
 
-    def open(self, folder: Path, *, threads: int | None) -> Encoder:
-        """Return an encoder for the tower in `folder` (class method)."""
+    def open(self, folder: Path, *, threads: int | None, precision: str) -> Encoder:
+        """Return an encoder for the tower in `folder` (class method); its `spec.precision` is what really runs."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class BackEnd:
-    """Where a back end lives, and what must be installed for it."""
+    """Where a back end lives, what must be installed for it, and what it can compute in."""
 
     target: str  # "module:Class"
-    package: str = ""  # its library, as imported
+    package: str = ""  # its library, as imported; "" where there is none, or where the back end itself looks for one
     extra: str = ""  # the extra of semscale that installs it
+    precisions: tuple[str, ...] = ("fp32",)  # the default first, but see `precision_of`
 
 
 BACK_ENDS = {
-    "onnx": BackEnd("semscale.encoders.ort:OrtEncoder", "onnxruntime", "cpu"),
+    "onnx": BackEnd("semscale.encoders.ort:OrtEncoder", "onnxruntime", "cpu", ("fp32", "int8")),
+    "openvino": BackEnd("semscale.encoders.ov:OvEncoder", "openvino", "openvino", ("bf16", "fp32")),
+    "cuda": BackEnd("semscale.encoders.ort_cuda:CudaEncoder", "onnxruntime", "gpu", ("fp32", "tf32")),
+    "tensorrt": BackEnd("semscale.encoders.trt:TrtEncoder", "", "tensorrt", ("fp16", "fp32")),
+    "torch": BackEnd("semscale_export.reference:TorchEncoder", "torch", "export", ("fp32", "fp16", "bf16")),
     "fake": BackEnd("semscale.encoders.fake:FakeEncoder"),
 }
 
@@ -56,15 +62,33 @@ def load_spec(folder: Path) -> ModelSpec:
     return ModelSpec.from_json(text, where=str(path))
 
 
-def open_encoder(folder: Path, *, backend: str = "onnx", threads: int | None = None) -> Encoder:
-    """Open the tower in `folder` with the named back end, on `threads` threads (None: every core it may use).
+def precision_of(backend: str, precision: str | None = None) -> str:
+    """Return the precision that the named back end runs: the given one, or its default on this machine.
 
-    Raises UsageError for an unknown back end, MissingDependencyError when its library is not installed, and
-    ModelError when the tower cannot be loaded.
+    The default is the first of its table, but OpenVINO's is bf16 only where AMX works. Raises UsageError for an unknown
+    back end, or a precision that it does not have.
     """
     if backend not in BACK_ENDS:
         raise UsageError(f"unknown back end {backend!r}; choose from {sorted(BACK_ENDS)}")
-    return _opener(backend).open(folder, threads=threads)
+    known = BACK_ENDS[backend].precisions
+    if precision is None:
+        return "fp32" if backend == "openvino" and amx() != "works" else known[0]
+    if precision not in known:
+        raise UsageError(f"back end {backend!r} has no precision {precision!r}; choose from {', '.join(known)}")
+    return precision
+
+
+def open_encoder(
+    folder: Path, *, backend: str = "onnx", precision: str | None = None, threads: int | None = None
+) -> Encoder:
+    """Open the tower in `folder` with the named back end, on `threads` threads (None: every core it may use).
+
+    `precision` None is the back end's default on this machine (`precision_of`). Raises UsageError for an unknown back
+    end or precision and for one that this machine cannot run, MissingDependencyError when its library is not
+    installed, and ModelError when the tower cannot be loaded.
+    """
+    chosen = precision_of(backend, precision)
+    return _opener(backend).open(folder, threads=threads, precision=chosen)
 
 
 def _opener(name: str) -> Opener:

@@ -28,9 +28,9 @@ class FakeEncoder:
         self._projection = np.random.default_rng(0).standard_normal((features + 1, spec.dim))
 
     @classmethod
-    def open(cls, folder: Path, *, threads: int | None) -> FakeEncoder:
+    def open(cls, folder: Path, *, threads: int | None, precision: str = "fp32") -> FakeEncoder:
         """Return an encoder for the specification in `folder`; needs no `model.onnx` and starts no threads."""
-        del threads
+        del threads, precision
         return cls(replace(load_spec(folder), note="fake back end: the scores mean nothing"))
 
     def encode(self, inputs: Array) -> Array:

@@ -1,10 +1,11 @@
-"""The ONNX Runtime back end: float32 on the CPU, the reference every other back end is measured against."""
+"""The ONNX Runtime back end on the CPU: float32, the reference every other back end is measured against, and int8."""
 
 from __future__ import annotations
 
-import os
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import onnxruntime
@@ -12,6 +13,8 @@ from onnxruntime.capi import onnxruntime_pybind11_state as state  # pyright: ign
 
 from semscale.encoders import load_spec
 from semscale.encoders.checks import check_inputs
+from semscale.encoders.int8 import quantised
+from semscale.encoders.machine import usable_cores
 from semscale.errors import ModelError, UsageError
 from semscale.model import Array
 
@@ -30,24 +33,30 @@ LOAD_ERRORS = (
 class OrtEncoder:
     """An exported tower in ONNX Runtime.
 
-    For one batch size B a row's embedding is the same to the last bit wherever it stands in the batch and whatever
-    its neighbours are. Between batch sizes it may differ by rounding, because the matrix products are cut differently.
+    In fp32, for one batch size B, a row's embedding is the same to the last bit wherever it stands in the batch and
+    whatever its neighbours are. Between batch sizes it may differ by rounding, because the matrix products are cut
+    differently. In int8 rows run one by one: activations are scaled by the largest of their batch, and a row's
+    embedding would depend on its neighbours.
     """
 
-    def __init__(self, folder: Path, *, threads: int | None = None, provider: str = CPU) -> None:
-        """Load `model.onnx` and `model.json` from `folder`.
+    def __init__(
+        self, folder: Path, *, threads: int | None = None, precision: str = "fp32", provider: str = CPU
+    ) -> None:
+        """Load the model and `model.json` from `folder`; quantises the model when it is the first in int8.
 
         Raises UsageError when this ONNX Runtime has no such provider, ModelError when the model does not load or
-        would run somewhere else.
+        would run somewhere else, and MissingDependencyError when quantising needs the package onnx.
         """
-        self.spec = load_spec(folder)
-        self._session: onnxruntime.InferenceSession | None = _session(folder / "model.onnx", threads, provider)
+        self.spec = replace(load_spec(folder), precision=precision)
+        path = quantised(folder) if precision == "int8" else folder / "model.onnx"
+        self._session: onnxruntime.InferenceSession | None = new_session(path, options_for(threads), provider)
         self._input = self._session.get_inputs()[0].name
+        self._rows_at_once = 1 if precision == "int8" else None
 
     @classmethod
-    def open(cls, folder: Path, *, threads: int | None) -> OrtEncoder:
+    def open(cls, folder: Path, *, threads: int | None, precision: str) -> OrtEncoder:
         """Return an encoder on the CPU."""
-        return cls(folder, threads=threads)
+        return cls(folder, threads=threads, precision=precision)
 
     def encode(self, inputs: Array) -> Array:
         """(B, *spec.input_shape) of spec.input_dtype -> (B, D) float32.
@@ -60,42 +69,50 @@ class OrtEncoder:
         check_inputs(inputs, self.spec)
         if len(inputs) == 0:
             return np.empty((0, self.spec.dim), np.float32)
-        outputs = self._session.run(None, {self._input: np.ascontiguousarray(inputs)})
-        embeddings = cast(Array, outputs[0])
-        return embeddings
+        step = self._rows_at_once or len(inputs)
+        return np.concatenate([self._run(self._session, inputs[i : i + step]) for i in range(0, len(inputs), step)])
 
     def close(self) -> None:
         """Free the session and its memory. May be called again."""
         self._session = None
 
+    def _run(self, session: onnxruntime.InferenceSession, inputs: Array) -> Array:
+        return cast(Array, session.run(None, {self._input: np.ascontiguousarray(inputs)})[0])
 
-def _session(path: Path, threads: int | None, provider: str) -> onnxruntime.InferenceSession:
+
+def new_session(
+    path: Path, options: onnxruntime.SessionOptions, provider: str, provider_options: Mapping[str, Any] | None = None
+) -> onnxruntime.InferenceSession:
+    """Open a model on one provider, and on no other.
+
+    Raises UsageError when this ONNX Runtime does not have it, ModelError when the model does not load or came up
+    somewhere else.
+    """
     available = onnxruntime.get_available_providers()
     if provider not in available:
         raise UsageError(f"this ONNX Runtime has no {provider}; it has {available}")
     if not path.is_file():
         raise ModelError(f"{path}: no such file; export the model again")
+    chosen = [(provider, dict(provider_options or {}))]
     try:
-        session = onnxruntime.InferenceSession(path, _options(threads), providers=[provider])
+        session = onnxruntime.InferenceSession(path, options, providers=chosen)
     except LOAD_ERRORS as error:
         raise ModelError(f"{path}: ONNX Runtime cannot load it ({error}); export the model again") from error
     session.disable_fallback()  # a provider that fails must say so, not become another one
     if session.get_providers()[0] != provider:
-        raise ModelError(f"{path}: asked for {provider}, and ONNX Runtime chose {session.get_providers()}")
+        raise ModelError(
+            f"{path}: asked for {provider}, and ONNX Runtime chose {session.get_providers()}; it could not load what "
+            "the provider needs, and says on standard error what that is"
+        )
     return session
 
 
-def _options(threads: int | None) -> onnxruntime.SessionOptions:
+def options_for(threads: int | None) -> onnxruntime.SessionOptions:
+    """Return the options of every session; `threads` None is every core that this process may use."""
     options = onnxruntime.SessionOptions()
     # A number, never ONNX Runtime's own default: that one pins threads to cores, which fails with noise in containers.
-    options.intra_op_num_threads = threads or _usable_cores()
+    options.intra_op_num_threads = threads or usable_cores()
     options.inter_op_num_threads = 1
     options.use_deterministic_compute = True
     options.log_severity_level = ERRORS_ONLY
     return options
-
-
-def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

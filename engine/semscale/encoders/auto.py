@@ -1,0 +1,102 @@
+"""What `--backend auto` chooses, and why, in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+from semscale.encoders import BACK_ENDS
+from semscale.encoders.machine import amx
+from semscale.encoders.trt_driver import driver_problem
+from semscale.encoders.trt_files import precision_folder
+from semscale.errors import MissingDependencyError
+
+ORDER = ("tensorrt", "cuda", "openvino", "onnx", "torch")  # the fastest first
+NEEDED = {  # any one of these modules; what a back end needs beyond them, `_obstacle` says
+    "tensorrt": ("tensorrt", "tensorrt_rtx"),
+    "cuda": ("onnxruntime",),
+    "openvino": ("openvino",),
+    "onnx": ("onnxruntime",),
+    "torch": ("transformers",),
+}
+ON_GPU = ("tensorrt", "cuda")
+CUDA_PROVIDER = "CUDAExecutionProvider"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the choice depends on."""
+
+    modules: Collection[str]  # of those in NEEDED, the installed ones
+    gpu_problem: str  # why no GPU can be used; "" when one can
+    cuda_provider: bool  # whether the installed ONNX Runtime has one
+    engine: bool  # whether TensorRT engines were built for the model
+    amx: str  # "absent", "works" or "broken"; only known where OpenVINO is installed
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A back end with its precision, and the line that says why."""
+
+    backend: str
+    precision: str
+    why: str
+
+
+def facts(model: Path) -> Facts:
+    """Look at what is installed and present, for the exported folder `model`.
+
+    Takes a second where OpenVINO and a processor with AMX meet.
+    """
+    modules = {name for names in NEEDED.values() for name in names if find_spec(name) is not None}
+    problem = driver_problem()
+    ort = import_module("onnxruntime") if "onnxruntime" in modules and not problem else None
+    return Facts(
+        modules=modules,
+        gpu_problem=problem,
+        cuda_provider=ort is not None and CUDA_PROVIDER in ort.get_available_providers(),
+        engine=any(precision_folder(model / "image", BACK_ENDS["tensorrt"].precisions[0]).glob("*.json")),
+        amx=amx() if "openvino" in modules else "absent",
+    )
+
+
+def choose(found: Facts, candidates: Sequence[str] = ORDER) -> Choice:
+    """Return the first of `candidates` that can run, with why, and why none before it can.
+
+    Raises MissingDependencyError when none can.
+    """
+    passed: list[str] = []
+    for backend in candidates:
+        obstacle = _obstacle(backend, found)
+        if not obstacle:
+            precision = "bf16" if backend == "openvino" else BACK_ENDS[backend].precisions[0]
+            reasons = [_reason(backend, found), *dict.fromkeys(passed)]
+            return Choice(backend, precision, f"{backend} ({precision}): {'; '.join(reasons)}")
+        passed.append(obstacle)
+    raise MissingDependencyError("every back end", "onnxruntime", "cpu")
+
+
+def _obstacle(backend: str, found: Facts) -> str:
+    """Why a back end cannot run, or should not; "" when it can."""
+    needed = NEEDED[backend]
+    if backend in ON_GPU and found.gpu_problem:
+        return found.gpu_problem
+    if not set(needed) & set(found.modules):
+        return f"{' or '.join(needed)} not installed"
+    if backend == "tensorrt" and not found.engine:
+        return "no TensorRT engine of this model"
+    if backend == "cuda" and not found.cuda_provider:
+        return "this onnxruntime has no CUDA provider"
+    if backend == "openvino" and found.amx != "works":
+        told = {"absent": "this processor has no AMX", "broken": "the AMX that this processor announces does not work"}
+        return f"openvino passed over, {told[found.amx]}"
+    return ""
+
+
+def _reason(backend: str, found: Facts) -> str:
+    if backend == "openvino":
+        return "installed, and this processor has AMX"
+    return "installed, and there is an NVIDIA GPU" if backend in ON_GPU else "installed"
