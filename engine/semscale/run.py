@@ -114,7 +114,7 @@ def score(
     folder = Path(out) if out is not None else default_out(source)
     with clock.stage("list"):
         opened = open_sources(source, chosen, leave_out=folder)
-    model = _prepared(chosen)
+    model = _prepared(chosen, say)
     chosen = resolved(dataclasses.replace(chosen, model=str(model)), model, say)
     with _writing(folder, chosen.settings):
         filled = fill(opened, folder / "stores" / _slug(model), chosen, clock=clock, on_progress=on_progress)
@@ -168,7 +168,7 @@ def embed(
     """Embed the images of `source` into the folder `store`, and nothing else; resumes. `options`: fields of Options."""
     chosen = Options(**options)
     opened = open_sources(source, chosen, leave_out=Path(store))
-    model = _prepared(chosen)
+    model = _prepared(chosen, say)
     chosen = resolved(dataclasses.replace(chosen, model=str(model)), model, say)
     return fill(opened, Path(store), chosen, clock=Clock(), on_progress=on_progress).store
 
@@ -204,13 +204,13 @@ def exported_folder(model: str) -> Path:
     return importlib.import_module("semscale_export.cache").ensure_exported(model)
 
 
-def _prepared(chosen: Options) -> Path:
+def _prepared(chosen: Options, say: Callable[[str], None] = lambda _: None) -> Path:
     """An exported folder, with TensorRT engines where they were asked for."""
     if chosen.backend != "tensorrt" or find_exported(Path(chosen.model)) is not None:
         return exported_folder(chosen.model)
     engines = export_engines()
     settings = engines.EngineSettings(precision=precision_of("tensorrt", chosen.precision))
-    found: Path = engines.ensure_engines(chosen.model, settings, say=lambda _: None)
+    found: Path = engines.ensure_engines(chosen.model, settings, say=say)
     return found
 
 
