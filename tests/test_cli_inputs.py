@@ -145,3 +145,15 @@ def test_what_vanished_is_said(call, model, tmp_path):
     (tmp_path / "images" / PROMPTS[0]).unlink()
     line = last_line(call("score", "images", "-o", "out"))
     assert (line["n_found"], line["n_ok"], line["n_vanished"]) == (8, 8, 1)
+
+
+def test_auto_takes_a_back_end_that_has_the_precision(model, tmp_path):
+    from semscale.errors import UsageError
+    from semscale.run import Options, resolved
+
+    told = []
+    chosen = resolved(Options(precision="int8"), tmp_path, told.append)
+    assert (chosen.backend, chosen.precision, told[0].split(" ")[0]) == ("onnx", "int8", "onnx")
+    assert resolved(Options(backend="onnx"), tmp_path).precision == "fp32"
+    with pytest.raises(UsageError, match="no back end runs precision 'fp64'"):
+        resolved(Options(precision="fp64"), tmp_path)

@@ -17,7 +17,7 @@ from typing import Any
 from semscale import outputs, pipeline, planning, sources
 from semscale.accounts import counts, described, truncated_texts
 from semscale.checked import as_json, open_checked
-from semscale.encoders import DEFAULT_MODEL, auto, find_exported, load_spec, precision_of
+from semscale.encoders import BACK_ENDS, DEFAULT_MODEL, auto, find_exported, load_spec, precision_of
 from semscale.errors import MissingDependencyError, StoreLockedError, UsageError
 from semscale.follow import Watch, followed
 from semscale.locks import exclusive, part
@@ -295,7 +295,10 @@ def resolved(chosen: Options, folder: Path, say: Callable[[str], None] = lambda 
     """The options with the back end and the precision that they stand for on this machine; `say` is told why."""
     backend, precision = chosen.backend, chosen.precision
     if backend == "auto":
-        choice = auto.choose(auto.facts(folder))
+        able = [name for name in auto.ORDER if precision is None or precision in BACK_ENDS[name].precisions]
+        if not able:
+            raise UsageError(f"no back end runs precision {precision!r}; docs/backends.md lists what each has")
+        choice = auto.choose(auto.facts(folder), able)
         say(choice.why)
         backend, precision = choice.backend, precision or choice.precision
     return dataclasses.replace(chosen, backend=backend, precision=precision_of(backend, precision))
