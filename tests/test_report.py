@@ -476,3 +476,16 @@ def test_numbers_as_text():
     assert [duration(s) for s in (0.5, 59.999, 200, 7500)] == ["0.50 s", "1 min 0 s", "3 min 20 s", "2 h 5 min"]
     assert shorten(GROUPS[3]) == "four lines and 🦊"
     assert shorten("a" * 300, 10) == "aaaaaaaaa…" and tail("folder/" * 9 + "7.png", 10) == "…der/7.png"
+
+
+def test_a_reduced_precision_is_said_with_its_limits():
+    from semscale.report.tables import _gate_words
+
+    limits = {"centred_min": 0.96, "overlap": 0.93, "score_change": 1.0}
+    told = {"tower": "image", "candidate": "onnx int8", "n": 128, "limits": limits}
+    words = _gate_words({**told, "centred_min": 0.99778, "overlap": 0.98203, "score_change": 0.1825})
+    assert words == (
+        "image, onnx int8, 128 probes: centred cosine at least 0.9978 (limit 0.96), 98.2% of the ten nearest "
+        "neighbours kept (93%), a group's score changed by at most 0.18 of 100 (1)"
+    )
+    assert "onnx int8" in _gate_words(told)  # a summary of another version is shown as it is

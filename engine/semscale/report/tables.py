@@ -146,7 +146,7 @@ def encoder_details(kind: str, spec: Mapping[str, Any]) -> list[Detail]:
 def run_details(summary: Summary) -> list[Detail]:
     """Return what was run, with what, and where."""
     made = summary.provenance
-    known = ("command", "started", "semscale", "python", "platform", "cpu", "packages")
+    known = ("command", "started", "semscale", "python", "platform", "cpu", "packages", "gate")
     return [
         Detail("Command", value_text(made.get("command"), 2000)),
         Detail("Date", value_text(made.get("started")).replace("T", " ").replace("+00:00", " UTC")),
@@ -158,8 +158,23 @@ def run_details(summary: Summary) -> list[Detail]:
         Detail("Python", value_text(made.get("python"))),
         Detail("Packages", _named(made.get("packages") or {}, " ")),
         Detail("Machine", ", ".join(value_text(made[key]) for key in ("platform", "cpu") if made.get(key)) or DASH),
+        *(Detail("Compared with float32", _gate_words(each)) for each in made.get("gate") or ()),
         *(Detail(value_text(name, 60), value_text(value)) for name, value in made.items() if name not in known),
     ]
+
+
+def _gate_words(compared: Mapping[str, Any]) -> str:
+    """How far a tower that does not run in float32 is from it, each number with its limit."""
+    try:
+        limits = compared["limits"]
+        return (
+            f"{value_text(compared['tower'])}, {value_text(compared['candidate'])}, {compared['n']:d} probes: "
+            f"centred cosine at least {compared['centred_min']:.4f} (limit {limits['centred_min']:g}), "
+            f"{compared['overlap']:.1%} of the ten nearest neighbours kept ({limits['overlap']:.0%}), "
+            f"a group's score changed by at most {compared['score_change']:.2f} of 100 ({limits['score_change']:g})"
+        )
+    except (KeyError, TypeError, ValueError):  # a summary of another version, or edited by hand
+        return value_text(compared)
 
 
 def _named(values: Mapping[str, Any], between: str = " = ") -> str:
