@@ -489,3 +489,13 @@ def test_a_reduced_precision_is_said_with_its_limits():
         "neighbours kept (93%), a group's score changed by at most 0.18 of 100 (1)"
     )
     assert "onnx int8" in _gate_words(told)  # a summary of another version is shown as it is
+
+
+def test_why_an_image_that_is_no_file_here_is_not_shown(tmp_path):
+    from semscale.report.thumbs import _elsewhere
+
+    (tmp_path / "a.tar").touch()
+    assert _elsewhere(f"{tmp_path}/a.tar#m/1.png") == "inside an archive"
+    assert _elsewhere("s3://bucket/a.tar#1.png") == "inside an archive"
+    assert _elsewhere("s3://bucket/1.png") == "a remote file"
+    assert _elsewhere(f"{tmp_path}/gone#1.png") == ""

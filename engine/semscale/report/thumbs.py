@@ -38,13 +38,21 @@ def thumbnail(member: Member) -> Thumb:
     except OSError:
         return _missing("file cannot be read")
     if data is None:
-        return _missing("file not found")
+        return _missing(_elsewhere(member.uri) or "file not found")
     if hashlib.sha256(data).hexdigest() != member.sha256:
         return _missing("file changed since")
     try:
         return _encode(Image.fromarray(decode(data)))
     except InputError:
         return _missing("file cannot be shown")
+
+
+def _elsewhere(uri: str) -> str:
+    """Why an image that is no file of this machine is not shown: an archive may be searched for minutes; "" for a file."""
+    archive, mark, _ = uri.rpartition("#")
+    if mark and ("://" in archive or _path(archive).is_file()):
+        return "inside an archive"
+    return "a remote file" if "://" in uri and not uri.startswith("file://") else ""
 
 
 def _path(uri: str) -> Path:
