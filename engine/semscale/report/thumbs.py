@@ -48,7 +48,7 @@ def thumbnail(member: Member) -> Thumb:
 
 
 def _elsewhere(uri: str) -> str:
-    """Why an image that is no file of this machine is not shown (an archive may take minutes to search); "" for a file."""
+    """Why an image that is no file of this machine is not shown; "" for a file. Archives may take minutes to search."""
     archive, mark, _ = uri.rpartition("#")
     if mark and ("://" in archive or _path(archive).is_file()):
         return "inside an archive"
