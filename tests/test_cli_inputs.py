@@ -157,3 +157,11 @@ def test_auto_takes_a_back_end_that_has_the_precision(model, tmp_path):
     assert resolved(Options(backend="onnx"), tmp_path).precision == "fp32"
     with pytest.raises(UsageError, match="no back end runs precision 'fp64'"):
         resolved(Options(precision="fp64"), tmp_path)
+
+
+def test_errors_are_listed_even_when_all_else_is_quiet(call, tmp_path):
+    write_tree(tmp_path / "images", PROMPTS)
+    (tmp_path / "images" / PROMPTS[0]).write_bytes(b"")
+    told, line = call("score", "images", "--errors", exit_code=3).stdout.splitlines()
+    assert told.startswith(f"empty-file  {PROMPTS[0]}")
+    assert json.loads(line)["n_failed"] == 1
