@@ -145,8 +145,8 @@ def test_parity_row_fails_on_distance_and_on_nan():
 def test_wrong_normalisation_is_caught_and_leaves_nothing(tiny_checkpoint, tmp_path, monkeypatch):
     from semscale_export.families import clip
 
-    def forgetful(features, config, settings):
-        return original(features, config, replace(settings, std=(0.5, 0.5, 0.5)))
+    def forgetful(features, config, spec):
+        return original(features, config, replace(spec, preprocess=replace(spec.preprocess, std=(0.5, 0.5, 0.5))))
 
     original = clip.ImageTower
     monkeypatch.setattr(clip, "ImageTower", forgetful)

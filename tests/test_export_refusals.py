@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from checkpoints import set_in_json, write_clip
 from safetensors.torch import load_file, save_file
 from transformers import CLIPImageProcessor
@@ -21,8 +22,44 @@ def test_existing_output_is_refused_and_untouched(tiny_checkpoint, tmp_path):
 
 def test_only_pickled_weights_are_refused(copied, tmp_path):
     (copied / "model.safetensors").rename(copied / "pytorch_model.bin")
-    with pytest.raises(ModelError, match="Convert it to safetensors"):
+    with pytest.raises(ModelError, match=r"only when you name it.*--weights FILE"):
         semscale_export.export(str(copied), tmp_path / "out")
+
+
+def test_pickled_weights_that_are_named_are_read_as_plain_tensors(copied, tmp_path):
+    tensors = load_file(copied / "model.safetensors")
+    (copied / "model.safetensors").unlink()
+    torch.save({"state_dict": tensors, "epoch": 3}, copied / "pytorch_model.bin")
+    semscale_export.export(str(copied), tmp_path / "out", weights=copied / "pytorch_model.bin")
+    assert (tmp_path / "out" / "image" / "model.onnx").is_file()
+
+
+class Hostile:
+    def __reduce__(self):
+        return (open, ("ran", "w"))
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (Hostile(), "cannot be loaded as plain tensors"),
+        ({"weight": torch.zeros(2), "note": Hostile()}, "cannot be loaded as plain tensors"),
+        ([1, 2], "other than a table of tensors"),
+        ({"epoch": 3}, "other than a table of tensors"),
+    ],
+    ids=["code", "code-inside", "list", "no-tensors"],
+)
+def test_a_pickle_that_is_not_plain_tensors_is_refused_and_runs_nothing(content, reason, copied, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save(content, tmp_path / "weights.pt")
+    with pytest.raises(ModelError, match=reason):
+        semscale_export.export(str(copied), tmp_path / "out", weights=tmp_path / "weights.pt")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "weights.pt"]
+
+
+def test_a_missing_file_of_weights_is_refused(copied, tmp_path):
+    with pytest.raises(ModelError, match="no such file; give --weights"):
+        semscale_export.export(str(copied), tmp_path / "out", weights=tmp_path / "weights.pt")
 
 
 def test_damaged_weights_are_refused(copied, tmp_path):
@@ -35,7 +72,7 @@ def test_weights_with_a_missing_tensor_are_refused(copied, tmp_path):
     tensors = load_file(copied / "model.safetensors")
     del tensors["visual_projection.weight"]
     save_file(tensors, copied / "model.safetensors", {"format": "pt"})
-    with pytest.raises(ModelError, match=r"lack 1 tensors of a CLIP, among them visual_projection\.weight"):
+    with pytest.raises(ModelError, match=r"lack 1 tensors of a CLIPModel, among them visual_projection\.weight"):
         semscale_export.export(str(copied), tmp_path / "out")
 
 
@@ -53,7 +90,7 @@ def test_folder_without_checkpoint_is_refused(tmp_path):
 @pytest.mark.parametrize(
     "settings",
     [
-        {"do_center_crop": False, "size": {"height": 64, "width": 96}},
+        {"size": {"height": 64, "width": 96}, "do_center_crop": False},
         {"size": {"height": 64, "width": 64}},
         {"crop_size": {"height": 64, "width": 32}},
         {"crop_size": {"height": 32, "width": 32}},

@@ -17,7 +17,7 @@ from semscale import preprocess as room
 from semscale.decode import decode
 from semscale.errors import UsageError
 from semscale.model import Preprocess
-from semscale.preprocess import FILTERS, STRIP, preprocess, to_uint8
+from semscale.preprocess import ROUNDED, STRIP, UNROUNDED, preprocess, to_uint8
 
 PHOTOS = Path(__file__).parents[2] / "shared" / "data" / "dreambooth"
 
@@ -32,7 +32,7 @@ def hugging_face(pixels, wanted):
     processor = transformers.CLIPImageProcessor(
         size={"shortest_edge": wanted.size},
         crop_size={"height": wanted.crop, "width": wanted.crop},
-        resample=FILTERS[wanted.filter],
+        resample=ROUNDED[wanted.filter],
         do_rescale=False,
         do_normalize=False,
     )
@@ -58,7 +58,7 @@ SHAPES = [(1, 1), (2, 3), (17, 31), (223, 224), (224, 224), (225, 226), (333, 50
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("name", sorted(FILTERS))
+@pytest.mark.parametrize("name", sorted(ROUNDED))
 def test_exact_is_bit_equal_to_the_reference(shape, name):
     for pixels in patterns(*shape):
         wanted = spec(224, name=name)
@@ -66,7 +66,7 @@ def test_exact_is_bit_equal_to_the_reference(shape, name):
 
 
 @pytest.mark.parametrize("shape", [(3, 700), (700, 3), (40, 520), (520, 40), (260, 20), (20, 260), (1, 300), (300, 1)])
-@pytest.mark.parametrize("name", sorted(FILTERS))
+@pytest.mark.parametrize("name", sorted(ROUNDED))
 @pytest.mark.parametrize("size", [16, 40])
 def test_strips_are_bit_equal_to_the_reference(shape, name, size):
     assert max(shape) > STRIP * min(shape)
@@ -91,7 +91,7 @@ def test_twelve_megapixels():
     width=st.integers(1, 200),
     size=st.integers(1, 48),
     extra=st.integers(-9, 9),
-    name=st.sampled_from(sorted(FILTERS)),
+    name=st.sampled_from(sorted(ROUNDED)),
     strip=st.sampled_from([2.0, STRIP]),
 )
 def test_any_size_is_bit_equal_to_the_reference(height, width, size, extra, name, strip):
@@ -127,7 +127,7 @@ def test_photos_exact_and_fast():
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("name", sorted(FILTERS))
+@pytest.mark.parametrize("name", sorted(ROUNDED))
 def test_fast_is_within_two_and_rarely_off_at_all(shape, name):
     for pixels in patterns(*shape):
         exact, fast = (preprocess(pixels, spec(name=name), exact=e).astype(int) for e in (True, False))
@@ -254,3 +254,60 @@ def test_decode_then_preprocess_equals_the_reference_from_the_file():
     Image.fromarray(noise(120, 200)).resize((600, 360)).save(out, "JPEG")
     reference = hugging_face(np.asarray(Image.open(io.BytesIO(out.getvalue())).convert("RGB")), spec())
     np.testing.assert_array_equal(preprocess(decode(out.getvalue()), spec()), reference)
+
+
+def unrounded(name, size=299):
+    return Preprocess(size, size, name, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "stretch")
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_stretched_is_bit_equal_to_pillow(shape):
+    wanted = Preprocess(48, 48, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "stretch")
+    for pixels in patterns(*shape):
+        found = preprocess(pixels, wanted)
+        np.testing.assert_array_equal(found, Image.fromarray(pixels).resize((48, 48), ROUNDED["bicubic"]))
+
+
+def test_a_stretched_strip_keeps_both_ends():
+    strip = np.zeros((4, 4000, 3), np.uint8)
+    strip[:, :2000] = 255
+    found = preprocess(strip, Preprocess(8, 8, "bicubic", (0.5,) * 3, (0.5,) * 3, "stretch"))
+    assert (found[:, :3] == 255).all() and (found[:, 5:] == 0).all()
+
+
+def test_floats_of_pillow_are_those_before_it_rounds():
+    sharp = preprocess(noise(333, 500), unrounded("bicubic-float"))
+    assert sharp.dtype == np.float32 and sharp.min() == 0 and sharp.max() == 255
+    pixels = noise(333, 500) // 4 + 96  # the filter overshoots no end, where Pillow would clip between its two passes
+    floats = preprocess(pixels, unrounded("bicubic-float"))
+    rounded = np.asarray(Image.fromarray(pixels).resize((299, 299), ROUNDED["bicubic"]))
+    assert np.abs(floats - rounded).max() < 1.5  # it rounds twice
+    assert (floats != np.rint(floats)).mean() > 0.9
+
+
+def test_tensorflow_1_takes_the_pixel_at_i_times_in_over_out():
+    pixels = noise(40, 60)
+    np.testing.assert_array_equal(preprocess(pixels[:20, :20], unrounded("bilinear-tf1", 10)), pixels[:20:2, :20:2])
+    halves = preprocess(pixels[:20, :20], unrounded("bilinear-tf1", 40)).astype(np.float64)
+    source = pixels[:20, :20].astype(np.float64)
+    np.testing.assert_allclose(halves[1:38:2, ::2], (source[:-1] + source[1:]) / 2, atol=1e-4)
+    np.testing.assert_array_equal(halves[39], halves[38])  # beyond the last pixel there is nothing to mix with
+
+
+def test_bilinear_by_centres_against_its_formula():
+    pixels = noise(37, 53)
+    found = preprocess(pixels, unrounded("bilinear-torch", 24))
+    places = [np.clip((np.arange(24) + 0.5) * side / 24 - 0.5, 0, None) for side in (37, 53)]
+    low = [np.floor(place).astype(int) for place in places]
+    down, across = (place - below for place, below in zip(places, low, strict=True))
+    corner = [[pixels[np.minimum(low[0] + i, 36)][:, np.minimum(low[1] + j, 52)] for j in (0, 1)] for i in (0, 1)]
+    rows = [a * (1 - across[:, None]) + b * across[:, None] for a, b in corner]
+    expected = rows[0] * (1 - down[:, None, None]) + rows[1] * down[:, None, None]
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", UNROUNDED)
+@pytest.mark.parametrize("shape", [(1, 1), (1, 700), (299, 299), (300, 298)])
+def test_unrounded_filters_take_every_shape_and_keep_a_flat_colour(name, shape):
+    flat = np.full((*shape, 3), (7, 130, 255), np.uint8)
+    np.testing.assert_allclose(preprocess(flat, unrounded(name)), np.broadcast_to(flat[0, 0], (299, 299, 3)), atol=1e-3)

@@ -216,6 +216,8 @@ def report(out: Path) -> None:
 @click.argument("model")
 @click.option("-o", "--out", type=click.Path(path_type=Path, file_okay=False), help="A new folder.")
 @click.option("--revision", help="Branch, tag or commit of a hub model.")
+@click.option("--weights", type=click.Path(path_type=Path, dir_okay=False, exists=True),
+              help="File of weights to read instead of the checkpoint's; a pickle as plain tensors.")  # fmt: skip
 @click.option("--tensorrt", is_flag=True, help="Build TensorRT engines too; an export that is there already is kept.")
 @click.option("--precision", type=click.Choice(["fp16", "fp32"]), default="fp16", show_default=True,
               help="Of the TensorRT engines.")  # fmt: skip
@@ -226,6 +228,7 @@ def export(
     model: str,
     out: Path | None,
     revision: str | None,
+    weights: Path | None,
     tensorrt: bool,
     precision: str,
     max_batch: int,
@@ -249,9 +252,9 @@ def export(
     if tensorrt:
         engines = run.export_engines()
         settings = engines.EngineSettings(precision=precision, max_batch=max_batch)
-        rows, _ = engines.export_engines(model, out, settings, say=console.say, revision=revision)
+        rows, _ = engines.export_engines(model, out, settings, say=console.say, revision=revision, weights=weights)
     else:
-        rows = package.export(model, out, revision=revision)
+        rows = package.export(model, out, revision=revision, weights=weights)
     console.parity(rows, out)
     _emit(as_json, {"out": str(out), "parity": [dataclasses.asdict(row) for row in rows]})
 

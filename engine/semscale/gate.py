@@ -230,7 +230,8 @@ def probes_of(folder: Path, *, count: int = probes.COUNT) -> Probes:
     """
     spec = load_spec(folder)
     if spec.kind == "image":
-        return Probes(probes.probe_images(count, shape=spec.input_shape), probes.probe_groups(count))
+        images = probes.probe_images(count, shape=spec.input_shape).astype(spec.input_dtype, copy=False)
+        return Probes(images, probes.probe_groups(count))
     return Probes(Tokenizer(folder).encode(probes.probe_texts(count))[0], probes.probe_groups(count))
 
 

@@ -75,11 +75,12 @@ class Shard:
 class Preprocess:
     """How pixels become encoder input. Everything after `crop` (rescale, mean, std) happens inside the graph."""
 
-    size: int  # the shortest side after resizing, pixels
+    size: int  # the shortest side after resizing, pixels; with "stretch" both
     crop: int  # side of the centre crop, pixels
-    filter: str  # resampling filter: "bicubic" or "bilinear", always antialiased
-    mean: tuple[float, float, float]
+    filter: str  # how to resample, a name of preprocess.FILTERS
+    mean: tuple[float, float, float]  # of channels scaled to 0..1
     std: tuple[float, float, float]
+    geometry: Literal["crop", "stretch"] = "crop"  # keep the proportions and crop, or make it square
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +100,9 @@ class ModelSpec:
     sha256: str  # of the checkpoint's weight files
     kind: Literal["image", "text"]
     input_shape: tuple[int, ...]  # without the batch: (H, W, 3) or (T,)
-    input_dtype: str  # "uint8" or "int64"
+    input_dtype: str  # "uint8", "float32" (0 to 255, where resizing does not round) or "int64"
     dim: int  # D
-    normalized: bool  # rows have unit L2 norm
+    normalized: bool  # rows have unit L2 norm; where lengths carry meaning, as for the Fréchet distance, they have not
     precision: str  # "fp32", "fp16", ...
     preprocess: Preprocess | None = None  # image towers
     tokens: Tokens | None = None  # text towers

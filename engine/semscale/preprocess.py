@@ -1,8 +1,15 @@
-"""Pixels -> encoder pixels: shortest side to `size`, antialiased, then the centre `crop`. The graph does mean and std.
+"""Pixels -> encoder pixels: resized, and cropped at the centre or stretched. The graph does mean and std.
 
 The reference is the slow CLIPImageProcessor of transformers 4.57, which resizes with Pillow, then crops. The exact way
 is bit-equal to it. Pillow rounds to 8 bits between its horizontal and its vertical pass, and clips there: whoever keeps
 floats in between, or has coarser weights, is off by more than a rounding step on hard edges.
+
+Three filters of the Inception networks give float32 instead, 0 to 255 and not rounded, because that rounding moves the
+Fréchet distance (Parmar et al. 2022, "On Aliased Resizing", arXiv:2104.11222):
+
+    bicubic-float    Pillow's on floats, antialiased, clipped at the ends (clean-fid)
+    bilinear-tf1     not antialiased, the corner pixels of both at the same place (torch-fidelity, TensorFlow 1)
+    bilinear-torch   not antialiased, pixel centres aligned (pytorch-fid)
 """
 
 from __future__ import annotations
@@ -14,7 +21,9 @@ from PIL import Image
 from semscale.errors import UsageError
 from semscale.model import Array, Preprocess
 
-FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+ROUNDED = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}  # to uint8
+UNROUNDED = ("bicubic-float", "bilinear-tf1", "bilinear-torch")  # to float32
+FILTERS = (*ROUNDED, *UNROUNDED)
 REACH = {"bicubic": 2.0, "bilinear": 1.0}  # half width of the filter, in output pixels
 # Above this ratio of the sides only the crop is computed. Below it the whole image is resized and the margins dropped,
 # because Pillow's loop is faster than ours: at 5.3 by a factor of 2 to 3 although it computes 5 times as much.
@@ -25,13 +34,13 @@ COLUMNS = 32  # outputs a matrix product: more would multiply zeros, fewer would
 
 
 def preprocess(pixels: Array, spec: Preprocess, *, exact: bool = True) -> Array:
-    """Return (crop, crop, 3) uint8 encoder input for (H, W, 3) uint8 pixels, as `spec` says.
+    """Return (crop, crop, 3) encoder input, uint8 or float32, for (H, W, 3) uint8 pixels, as `spec` says.
 
     Bit-equal to the reference with `exact`. Without it torch resizes, several times as fast: at most 1 of 255 away on
     nearly all images, and 2 on single pixels of upscaled or strictly periodic ones (checkerboards, linear ramps).
     What the crop drops from a strip (sides over 1 : 12) is never computed, so that no shape is resized to more than
     12 * size * size pixels: memory stays within 50 MB and, unless it is a strip, a copy of the source of 4 bytes a
-    pixel. A crop larger than the resized image is padded with black.
+    pixel. A crop larger than the resized image is padded with black. What stretches has one way only, the exact one.
 
     Raises UsageError for other pixels or an unknown filter.
     """
@@ -40,12 +49,15 @@ def preprocess(pixels: Array, spec: Preprocess, *, exact: bool = True) -> Array:
     if spec.filter not in FILTERS:
         raise UsageError(f"unknown filter {spec.filter!r}; choose from {sorted(FILTERS)}")
     height, width = pixels.shape[:2]
-    shape = _resized_shape(height, width, spec.size)
+    shape = resized_shape(height, width, spec)
+    if spec.filter in UNROUNDED:
+        return _padded(_cropped(_resize_unrounded(pixels, shape, spec.filter), spec.crop), spec.crop)
+    if spec.geometry == "stretch":
+        return _padded(_cropped(_resize_exactly(pixels, shape, spec.filter), spec.crop), spec.crop)
     if max(height, width) > STRIP * min(height, width):
         return _padded(_resize_window(pixels, shape, spec), spec.crop)
     resized = _resize_exactly(pixels, shape, spec.filter) if exact else _resize_fast(pixels, shape, spec.filter)
-    rows, columns = (_kept(side, spec.crop) for side in shape)
-    return _padded(resized[rows, columns], spec.crop)
+    return _padded(_cropped(resized, spec.crop), spec.crop)
 
 
 def to_uint8(images: Array) -> Array:
@@ -72,30 +84,38 @@ def to_uint8(images: Array) -> Array:
     return np.rint(values * values.dtype.type(255)).astype(np.uint8)
 
 
-def _resized_shape(height: int, width: int, size: int) -> tuple[int, int]:
+def resized_shape(height: int, width: int, spec: Preprocess) -> tuple[int, int]:
+    """Return (height, width) in pixels that an image of (height, width) is resized to, before the crop."""
+    if spec.geometry == "stretch":
+        return spec.size, spec.size
     if width <= height:
-        return int(size * height / width), size
-    return size, int(size * width / height)
+        return int(spec.size * height / width), spec.size
+    return spec.size, int(spec.size * width / height)
 
 
-def _kept(side: int, crop: int) -> slice:
-    """The part of a resized side that the centre crop keeps."""
+def kept(side: int, crop: int) -> slice:
+    """Return the part of a resized side that the centre crop keeps."""
     first = max((side - crop) // 2, 0)
     return slice(first, min(first + crop, side))
+
+
+def _cropped(image: Array, crop: int) -> Array:
+    rows, columns = (kept(side, crop) for side in image.shape[:2])
+    return image[rows, columns]
 
 
 def _padded(image: Array, crop: int) -> Array:
     """Centre an image that is too small on black; the odd pixel goes above and to the left, as in the reference."""
     if image.shape == (crop, crop, 3):
         return np.ascontiguousarray(image)
-    canvas = np.zeros((crop, crop, 3), np.uint8)
+    canvas = np.zeros((crop, crop, 3), image.dtype)
     top, left = ((crop - side + 1) // 2 for side in image.shape[:2])
     canvas[top : top + image.shape[0], left : left + image.shape[1]] = image
     return canvas
 
 
 def _resize_exactly(pixels: Array, shape: tuple[int, int], filter_name: str) -> Array:
-    return np.asarray(Image.fromarray(pixels).resize((shape[1], shape[0]), FILTERS[filter_name]))
+    return np.asarray(Image.fromarray(pixels).resize((shape[1], shape[0]), ROUNDED[filter_name]))
 
 
 def _resize_fast(pixels: Array, shape: tuple[int, int], filter_name: str) -> Array:
@@ -104,10 +124,38 @@ def _resize_fast(pixels: Array, shape: tuple[int, int], filter_name: str) -> Arr
     return torch.nn.functional.interpolate(source, shape, mode=filter_name, antialias=True)[0].permute(1, 2, 0).numpy()
 
 
+def _resize_unrounded(pixels: Array, shape: tuple[int, int], filter_name: str) -> Array:
+    """(H, W, 3) uint8 -> (*shape, 3) float32, 0 to 255; one channel after the other, for memory."""
+    resize = {"bicubic-float": _pillow_floats, "bilinear-tf1": _from_corners, "bilinear-torch": _from_centres}
+    return np.stack([resize[filter_name](pixels[..., channel], shape) for channel in range(3)], axis=-1)
+
+
+def _pillow_floats(channel: Array, shape: tuple[int, int]) -> Array:
+    floats = Image.fromarray(channel.astype(np.float32))
+    return np.asarray(floats.resize((shape[1], shape[0]), Image.Resampling.BICUBIC)).clip(0, 255)
+
+
+def _from_corners(channel: Array, shape: tuple[int, int]) -> Array:
+    """Output i lies at source i * in / out, between two pixels that alone count."""
+    for axis, length in enumerate(shape):
+        place = np.arange(length, dtype=np.float32) * np.float32(channel.shape[axis] / length)
+        low = np.minimum(place.astype(np.int64), channel.shape[axis] - 1)
+        high = np.minimum(low + 1, channel.shape[axis] - 1)
+        weight = (place - low)[:, None] if axis == 0 else place - low
+        below, above = (channel.take(index, axis=axis).astype(np.float32) for index in (low, high))
+        channel = below + (above - below) * weight
+    return channel
+
+
+def _from_centres(channel: Array, shape: tuple[int, int]) -> Array:
+    source = torch.from_numpy(channel.astype(np.float32))[None, None]
+    return torch.nn.functional.interpolate(source, shape, mode="bilinear")[0, 0].numpy()
+
+
 def _resize_window(pixels: Array, shape: tuple[int, int], spec: Preprocess) -> Array:
     """Resize to `shape`, computing only the rows and columns that the crop keeps, bit-equal to Pillow."""
-    across = _Axis(pixels.shape[1], shape[1], _kept(shape[1], spec.crop), spec.filter)
-    down = _Axis(pixels.shape[0], shape[0], _kept(shape[0], spec.crop), spec.filter)
+    across = _Axis(pixels.shape[1], shape[1], kept(shape[1], spec.crop), spec.filter)
+    down = _Axis(pixels.shape[0], shape[0], kept(shape[0], spec.crop), spec.filter)
     window = pixels[down.start : down.stop, across.start : across.stop]
     shrinks = shape[0] < pixels.shape[0]
     if ROWS_FIRST and shrinks and pixels.shape[0] > pixels.shape[1]:

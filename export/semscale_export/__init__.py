@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["ParityRow", "export", "export_checkpoint"]
 
 
-def export(model: str, out: Path, *, revision: str | None = None) -> list[ParityRow]:
-    """Export `model`, a hub id or a local checkpoint folder, into the new folder `out`; return the parity table.
+def export(model: str, out: Path, *, revision: str | None = None, weights: Path | None = None) -> list[ParityRow]:
+    """Export `model`, as `find_checkpoint` takes it, into the new folder `out`; return the parity table.
 
         out/image/model.onnx  out/image/model.json
         out/text/model.onnx   out/text/model.json   out/text/tokenizer.json
@@ -32,7 +32,7 @@ def export(model: str, out: Path, *, revision: str | None = None) -> list[Parity
     MissingDependencyError.
     """
     _check_free(out)  # before a long download
-    return export_checkpoint(find_checkpoint(model, revision=revision), out)
+    return export_checkpoint(find_checkpoint(model, revision=revision, weights=weights), out)
 
 
 def export_checkpoint(checkpoint: Checkpoint, out: Path) -> list[ParityRow]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from pathlib import Path
 
@@ -10,25 +11,27 @@ from semscale.encoders import find_exported
 from semscale.errors import UsageError
 from semscale_export import export_checkpoint
 from semscale_export.checkpoint import DEMO, Checkpoint, file_sha256, find_checkpoint
+from semscale_export.packaged import PACKAGED
 
-RECIPE = 1  # raise it when the same checkpoint would export to another graph or specification
+RECIPE = 2  # raise it when the same checkpoint would export to another graph or specification
 
 
 def ensure_exported(model: str) -> Path:
     """Return an exported folder for `model`, exporting it first when the cache does not hold it yet.
 
-    `model` is an exported folder (returned as it is, nothing heavy imported), a checkpoint folder, a hub id, or
-    "demo", the encoder that comes with semscale. A folder that is really called demo is given as ./demo. Raises
-    what `semscale_export.export` does.
+    `model` is an exported folder (returned as it is, nothing heavy imported), a checkpoint folder, a hub id, "demo",
+    the encoder that comes with semscale, or a name of packaged.PACKAGED. A folder that is really called so is given as
+    ./demo. Raises what `semscale_export.export` does.
     """
-    exported = find_exported(Path(model)) if model != DEMO else None
+    exported = None if model == DEMO or model in PACKAGED else find_exported(Path(model))
     if exported is not None:
         return exported
     checkpoint = find_checkpoint(model)
     kept = cache_folder() / "models" / cache_key(checkpoint)
     if find_exported(kept) is None:
         _export(checkpoint, kept)
-    _link(kept / "checkpoint", checkpoint.folder.resolve())
+    if checkpoint.given is None:
+        _link(kept / "checkpoint", checkpoint.folder.resolve())
     return kept
 
 
@@ -51,7 +54,8 @@ def cache_folder() -> Path:
 
 def cache_key(checkpoint: Checkpoint) -> str:
     """Return the SHA-256 over everything an export depends on: the checkpoint's files and our recipe."""
-    lines = [f"recipe {RECIPE}", *(f"{path.name} {file_sha256(path)}" for path in checkpoint.files())]
+    config = json.dumps(dict(checkpoint.config), sort_keys=True)
+    lines = [f"recipe {RECIPE}", config, *(f"{path.name} {file_sha256(path)}" for path in checkpoint.files())]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 

@@ -11,11 +11,14 @@ from typing import Any
 
 import semscale.encoders
 from semscale.errors import MissingDependencyError, ModelError
+from semscale_export.packaged import PACKAGED, find_packaged
 
 PROBE_SECONDS = 10.0  # how long the hub may take to answer at all
-WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
+OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
 OTHER_FILES = (
-    "config.json",
+    CONFIG,
+    OPEN_CLIP_CONFIG,
     "preprocessor_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
@@ -23,10 +26,11 @@ OTHER_FILES = (
     "added_tokens.json",
     "vocab.json",
     "merges.txt",
+    "spiece.model",
 )
 
-
 DEMO = "demo"  # the encoder that comes with semscale
+OPEN_CLIP = "open_clip"  # the model type of a checkpoint that only has open_clip's own files
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,27 +39,33 @@ class Checkpoint:
 
     name: str  # hub id, or name of the folder
     folder: Path
-    config: Mapping[str, Any]  # config.json
+    config: Mapping[str, Any]  # config.json, or what stands for it
+    given: Path | None = None  # a file of weights that was named, instead of the folder's own
 
     @property
     def model_type(self) -> str:
-        """What config.json calls the family, "" where it does not say."""
+        """What the configuration calls the family, "" where it does not say."""
         return str(self.config.get("model_type", ""))
 
     def files(self) -> list[Path]:
         """Return every file that an export depends on, weights first. Raises ModelError when there are no weights."""
         others = (self.folder / name for name in OTHER_FILES)
-        return [*self._weights(), *(path for path in others if path.is_file())]
+        return [*self.weights(), *(path for path in others if path.is_file())]
 
     def weights_sha256(self) -> str:
         """Return the SHA-256 of the weights, lower-case hexadecimal; it depends on their bytes alone.
 
         For one file it is that file's own, as the hub shows it; for several, that of their digests in order of name.
         """
-        digests = [file_sha256(path) for path in self._weights()]
+        digests = [file_sha256(path) for path in self.weights()]
         return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
-    def _weights(self) -> list[Path]:
+    def weights(self) -> list[Path]:
+        """Return the files of weights, in order of name. Raises ModelError when there are none, or one is missing."""
+        if self.given is not None:
+            return [self.given]
+        if self.model_type == OPEN_CLIP and (self.folder / OPEN_CLIP_WEIGHTS).is_file():
+            return [self.folder / OPEN_CLIP_WEIGHTS]
         if (self.folder / WEIGHTS).is_file():
             return [self.folder / WEIGHTS]
         if (self.folder / INDEX).is_file():
@@ -65,25 +75,32 @@ class Checkpoint:
                 return [self.folder / name for name in sorted(names)]
             raise ModelError(f"{self.folder}: {INDEX} names {missing or 'no files'}; fetch the checkpoint again")
         raise ModelError(
-            f"{self.name}: no {WEIGHTS} in {self.folder}. A pytorch_model.bin is not read, because loading one can run "
-            "code. Convert it to safetensors (load it where you trust it and call save_pretrained), or, on the hub, "
-            "name a revision that has them: owner/name@refs/pr/1"
+            f"{self.name}: no {WEIGHTS} in {self.folder}. A pytorch_model.bin or another pickle is read only when "
+            "you name it, and then as plain tensors: semscale export MODEL -o DIR --weights FILE. Or, on the hub, "
+            "name a revision that has safetensors: owner/name@refs/pr/1"
         )
 
 
-def find_checkpoint(model: str, *, revision: str | None = None) -> Checkpoint:
-    """Return the checkpoint that `model` names: "demo", a folder if there is one of that name, else a hub id.
+def find_checkpoint(model: str, *, revision: str | None = None, weights: Path | None = None) -> Checkpoint:
+    """Return the checkpoint that `model` names.
 
-    `revision` is a branch, tag or commit on the hub; it may also be part of the name, as in owner/name@revision.
-    What was downloaded before is found without network. Raises ModelError when there is no such checkpoint.
+    That is "demo" or a name of packaged.PACKAGED, a folder if there is one of that name, else a hub id. `revision` is
+    a branch, tag or commit on the hub; it may also be part of the name, as in owner/name@revision. `weights` is a file
+    that is read instead of the checkpoint's own. What was downloaded before is found without network. Raises
+    ModelError when there is no such checkpoint.
     """
+    if weights is not None and not weights.is_file():
+        raise ModelError(f"{weights}: no such file; give --weights a file of weights")
     if model == DEMO:
         return _demo()
+    if model in PACKAGED:
+        given = weights or find_packaged(model)
+        return Checkpoint(model, given.parent, PACKAGED[model].config, given)
     local = Path(model)
     if local.is_dir():
-        return _checkpoint(local.resolve().name, local)
+        return _checkpoint(local.resolve().name, local, weights)
     hub_id, _, pinned = model.partition("@")
-    return _checkpoint(model, _from_hub(hub_id, revision or pinned or None))
+    return _checkpoint(model, _from_hub(hub_id, revision or pinned or None), weights)
 
 
 def _demo() -> Checkpoint:
@@ -99,10 +116,13 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _checkpoint(name: str, folder: Path) -> Checkpoint:
-    if not (folder / "config.json").is_file():
-        raise ModelError(f"{folder}: no config.json, so neither a Hugging Face checkpoint nor an exported model")
-    return Checkpoint(name, folder, _read_json(folder / "config.json"))
+def _checkpoint(name: str, folder: Path, weights: Path | None = None) -> Checkpoint:
+    config = _read_json(folder / CONFIG) if (folder / CONFIG).is_file() else {}
+    if "model_type" not in config and (folder / OPEN_CLIP_CONFIG).is_file():
+        config = {"model_type": OPEN_CLIP, **_read_json(folder / OPEN_CLIP_CONFIG)}
+    if not config:
+        raise ModelError(f"{folder}: no {CONFIG}, so neither a Hugging Face checkpoint nor an exported model")
+    return Checkpoint(name, folder, config, weights)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -121,9 +141,12 @@ def _from_hub(model: str, revision: str | None) -> Path:
     except ModuleNotFoundError as error:
         raise MissingDependencyError(f"the hub model {model!r}", "huggingface_hub", "export") from error
     try:
-        answers = _hub_answers(model, revision)
+        listed = _hub_files(model, revision)
         patterns = [*OTHER_FILES, WEIGHTS, INDEX, "model-*-of-*.safetensors"]
-        return Path(snapshot_download(model, revision=revision, allow_patterns=patterns, local_files_only=not answers))
+        if listed is not None and not {WEIGHTS, INDEX} & set(listed):  # else the same weights would come twice
+            patterns.append(OPEN_CLIP_WEIGHTS)
+        options: dict[str, Any] = {"revision": revision, "allow_patterns": patterns}
+        return Path(snapshot_download(model, **options, local_files_only=listed is None))
     except errors.LocalEntryNotFoundError as error:
         raise ModelError(
             f"{model}: the Hugging Face hub could not be reached and nothing is cached. Go online, give the path of a "
@@ -141,14 +164,15 @@ def _from_hub(model: str, revision: str | None) -> Path:
         ) from error
 
 
-def _hub_answers(model: str, revision: str | None) -> bool:
+def _hub_files(model: str, revision: str | None) -> list[str] | None:
+    """The names of the model's files, or None when the hub does not answer."""
     # Downloads fall back on the cache by themselves, but only after minutes on a network that swallows packets.
     from huggingface_hub import errors, model_info
 
     try:
-        model_info(model, revision=revision, timeout=PROBE_SECONDS)
+        found = model_info(model, revision=revision, timeout=PROBE_SECONDS)
     except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError):  # a private or gated model is the first
         raise
     except OSError:  # what the HTTP client and the hub's offline mode raise
-        return False
-    return True
+        return None
+    return [file.rfilename for file in found.siblings or []]

@@ -41,7 +41,13 @@ class EngineSettings:
 
 
 def export_engines(
-    model: str, out: Path, settings: EngineSettings, *, say: Say, revision: str | None = None
+    model: str,
+    out: Path,
+    settings: EngineSettings,
+    *,
+    say: Say,
+    revision: str | None = None,
+    weights: Path | None = None,
 ) -> tuple[list[ParityRow], list[CachedEngine]]:
     """Export `model` into `out`, as `semscale_export.export` does, and build the engines of its towers.
 
@@ -49,7 +55,7 @@ def export_engines(
     the parity table is empty then. `say` gets a line before every build. Raises what `export` and `add_engines` do.
     """
     _check(settings)  # before a long download
-    checkpoint = find_checkpoint(model, revision=revision)
+    checkpoint = find_checkpoint(model, revision=revision, weights=weights)
     rows = [] if find_exported(out) else export_checkpoint(checkpoint, out)
     return rows, add_engines(checkpoint, out, settings, say=say)
 

@@ -67,7 +67,7 @@ def measure(tower: Tower, folder: Path) -> list[ParityRow]:
     """
     if tower.spec.kind == "image":
         raw: Sequence[Any] = images(tower.spec.input_shape[0])
-        inputs = np.stack(raw)
+        inputs = np.stack(raw).astype(tower.spec.input_dtype)
     else:
         raw = TEXTS
         inputs, _ = Tokenizer(folder).encode(TEXTS)

@@ -2,41 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from semscale.errors import ModelError
 from semscale.model import ModelSpec, Preprocess, Tokens
+from semscale.preprocess import UNROUNDED
 from semscale_export.checkpoint import Checkpoint
 
 FILTERS = {2: "bilinear", 3: "bicubic"}  # by Pillow's numbers, which preprocessor_config.json uses
 NOTE_KEY = "semscale_note"
 
 
-def image_spec(checkpoint: Checkpoint, processor: Any, *, image_size: int, dim: int, sha256: str) -> ModelSpec:
-    """Return the specification of an image tower that takes (image_size, image_size, 3) uint8 and gives (D,).
+def image_spec(checkpoint: Checkpoint, preprocess: Preprocess, *, dim: int, normalized: bool = True) -> ModelSpec:
+    """Return the specification of an image tower that takes (crop, crop, 3) and gives (D,).
 
-    `processor` is the checkpoint's Hugging Face image processor. Raises ModelError as `preprocess_of` does.
+    `normalized` is whether it divides by the L2 norm. Raises ModelError when the checkpoint has no weights.
     """
-    preprocess = preprocess_of(checkpoint, processor, image_size)
     return ModelSpec(
         name=checkpoint.name,
-        sha256=sha256,
+        sha256=checkpoint.weights_sha256(),
         kind="image",
-        input_shape=(image_size, image_size, 3),
-        input_dtype="uint8",
+        input_shape=(preprocess.crop, preprocess.crop, 3),
+        input_dtype="float32" if preprocess.filter in UNROUNDED else "uint8",
         dim=dim,
-        normalized=True,
+        normalized=normalized,
         precision="fp32",
         preprocess=preprocess,
         note=str(checkpoint.config.get(NOTE_KEY, "")),
     )
 
 
-def text_spec(checkpoint: Checkpoint, tokens: Tokens, *, dim: int, sha256: str) -> ModelSpec:
-    """Return the specification of a text tower that takes (T,) int64 and gives (D,)."""
+def text_spec(checkpoint: Checkpoint, tokens: Tokens, *, dim: int) -> ModelSpec:
+    """Return the specification of a text tower that takes (T,) int64 and gives (D,).
+
+    Raises ModelError when the checkpoint has no weights.
+    """
     return ModelSpec(
         name=checkpoint.name,
-        sha256=sha256,
+        sha256=checkpoint.weights_sha256(),
         kind="text",
         input_shape=(tokens.length,),
         input_dtype="int64",
@@ -51,27 +54,39 @@ def text_spec(checkpoint: Checkpoint, tokens: Tokens, *, dim: int, sha256: str) 
 def preprocess_of(checkpoint: Checkpoint, processor: Any, image_size: int) -> Preprocess:
     """Return how the engine must prepare pixels to do what `processor` does.
 
-    The engine resizes the shortest side, cuts a centred square (padded with black where the image is smaller), scales
-    to 0..1 and normalises. Raises ModelError, naming the setting, when the processor does anything else.
+    The engine resizes the shortest side and cuts a centred square (padded with black where the image is smaller), or
+    resizes both sides to one length; then it scales to 0..1 and normalises. Raises ModelError, naming the setting, when
+    the processor does anything else.
     """
-    crop, size = processor.crop_size, processor.size
-    _require(checkpoint, processor, do_resize=True, do_center_crop=True, do_rescale=True, do_normalize=True)
-    side = size.get("shortest_edge")
-    if side is None:
-        raise _cannot(checkpoint, "size", dict(size), "a shortest_edge")
-    if crop["height"] != image_size or crop["width"] != image_size:
-        raise _cannot(checkpoint, "crop_size", dict(crop), f"the {image_size} x {image_size} that the model takes")
+    _require(checkpoint, processor, do_resize=True, do_rescale=True, do_normalize=True)
+    size, geometry = _geometry(checkpoint, processor, {"height": image_size, "width": image_size})
     if processor.resample not in FILTERS:
         raise _cannot(checkpoint, "resample", processor.resample, f"one of {FILTERS}")
     if abs(processor.rescale_factor * 255 - 1) > 1e-6:
         raise _cannot(checkpoint, "rescale_factor", processor.rescale_factor, "1/255")
     return Preprocess(
-        size=side,
+        size=size,
         crop=image_size,
         filter=FILTERS[processor.resample],
         mean=_rgb(checkpoint, "image_mean", processor.image_mean),
         std=_rgb(checkpoint, "image_std", processor.image_std),
+        geometry=geometry,
     )
+
+
+def _geometry(checkpoint: Checkpoint, processor: Any, square: dict[str, int]) -> tuple[int, Literal["crop", "stretch"]]:
+    """The size to resize to, in pixels, and what that means; `square` is what the model takes."""
+    size, takes = dict(processor.size), f"the {square['height']} x {square['width']} that the model takes"
+    if "height" in size and not getattr(processor, "do_center_crop", False):
+        if size != square:
+            raise _cannot(checkpoint, "size", size, takes)
+        return square["height"], "stretch"
+    _require(checkpoint, processor, do_center_crop=True)
+    if (side := size.get("shortest_edge")) is None:
+        raise _cannot(checkpoint, "size", size, "a shortest_edge")
+    if dict(processor.crop_size) != square:
+        raise _cannot(checkpoint, "crop_size", dict(processor.crop_size), takes)
+    return side, "crop"
 
 
 def _require(checkpoint: Checkpoint, processor: Any, **wanted: bool) -> None:

@@ -13,7 +13,7 @@ from optimum.exporters.onnx.config import TextEncoderOnnxConfig, VisionOnnxConfi
 from optimum.utils import DummyVisionInputGenerator, NormalizedTextConfig, NormalizedVisionConfig
 from torch import Tensor, nn
 
-from semscale.model import Array, ModelSpec, Preprocess
+from semscale.model import Array, ModelSpec
 
 OPSET = 18  # from 17 on a LayerNormalization stays one node, which half precision needs
 BATCH_AXIS = {0: "batch"}
@@ -32,20 +32,23 @@ class Tower:
 
 
 class ImageTower(nn.Module):
-    """uint8 RGB pixels (N, H, W, 3) -> (N, D) float32 of unit L2 norm."""
+    """RGB (N, H, W, 3), uint8 or float32 from 0 to 255 -> (N, D) float32, of unit L2 norm where the spec says so."""
 
-    def __init__(self, features: nn.Module, config: Any, preprocess: Preprocess) -> None:
+    def __init__(self, features: nn.Module, config: Any, spec: ModelSpec) -> None:
         """Wrap `features`, which maps normalised (N, 3, H, W) float32 to (N, D); `config` is its own."""
         super().__init__()
+        assert spec.preprocess is not None
+        preprocess = spec.preprocess
         self.features = features
         self.config: Any = config
+        self.scale = unit if spec.normalized else as_float32
         self.mean = nn.Buffer(torch.tensor(preprocess.mean).view(1, 3, 1, 1))
         self.std = nn.Buffer(torch.tensor(preprocess.std).view(1, 3, 1, 1))
 
     def forward(self, pixels: Tensor) -> dict[str, Tensor]:
         """Rescale, normalise, encode."""
         scaled = pixels.permute(0, 3, 1, 2).to(torch.float32) * (1 / 255)
-        return {"embedding": unit(self.features((scaled - self.mean) / self.std))}
+        return {"embedding": self.scale(self.features((scaled - self.mean) / self.std))}
 
 
 class TextTower(nn.Module):
@@ -71,14 +74,24 @@ def unit(rows: Tensor) -> Tensor:
     return rows / rows.norm(p=2, dim=-1, keepdim=True)
 
 
+def as_float32(rows: Tensor) -> Tensor:
+    """(N, D) as they are, in float32 whatever the model computes in."""
+    return rows.to(torch.float32)
+
+
 class _DummyPixels(DummyVisionInputGenerator):
+    DTYPE = torch.uint8
     SUPPORTED_INPUT_NAMES = ("pixels",)
 
     def generate(
         self, input_name: str, framework: str = "pt", int_dtype: str = "int64", float_dtype: str = "fp32"
     ) -> Tensor:
         shape = [self.batch_size, self.height, self.width, 3]
-        return self.random_int_tensor(shape, 256, framework=framework, dtype=int_dtype).to(torch.uint8)
+        return self.random_int_tensor(shape, 256, framework=framework, dtype=int_dtype).to(self.DTYPE)
+
+
+class _DummyUnroundedPixels(_DummyPixels):
+    DTYPE = torch.float32
 
 
 class ImageTowerOnnxConfig(VisionOnnxConfig):
@@ -96,6 +109,12 @@ class ImageTowerOnnxConfig(VisionOnnxConfig):
     def outputs(self) -> Axes:
         """Name the graph's output and its dynamic axes."""
         return {"embedding": BATCH_AXIS}
+
+
+class UnroundedImageTowerOnnxConfig(ImageTowerOnnxConfig):
+    """optimum's description of an ImageTower that takes float32."""
+
+    DUMMY_INPUT_GENERATOR_CLASSES = (_DummyUnroundedPixels,)
 
 
 class TextTowerOnnxConfig(TextEncoderOnnxConfig):

@@ -34,7 +34,7 @@ from semscale.tokens import Tokenizer
 from semscale_export import parity
 from semscale_export.parity import ParityRow
 from semscale_export.quiet import quiet
-from semscale_export.towers import ImageTower, Tower, unit
+from semscale_export.towers import ImageTower, Tower
 
 OPSET = 20
 DTYPES = {"fp16": torch.float16, "fp32": torch.float32}
@@ -45,17 +45,18 @@ MAIN_DOMAINS = ("", "ai.onnx")
 
 
 class TypedImageTower(nn.Module):
-    """uint8 RGB pixels (N, H, W, 3) -> (N, D) float32 of unit L2 norm, with features of any floating type."""
+    """An ImageTower with features of any floating type."""
 
     def __init__(self, tower: ImageTower) -> None:
         super().__init__()
         self.features, self.config, self.mean, self.std = tower.features, tower.config, tower.mean, tower.std
+        self.scale = tower.scale
         self.dtype = next(tower.features.parameters()).dtype
 
     def forward(self, pixels: Tensor) -> dict[str, Tensor]:
         """Rescale and normalise in float32, encode, and divide by the norm in float32."""
         scaled = pixels.to(torch.float32).permute(0, 3, 1, 2) * (1 / 255)
-        return {"embedding": unit(self.features(((scaled - self.mean) / self.std).to(self.dtype)))}
+        return {"embedding": self.scale(self.features(((scaled - self.mean) / self.std).to(self.dtype)))}
 
 
 def typed_module(tower: Tower, precision: str) -> nn.Module:
@@ -149,7 +150,7 @@ def constants(model: onnx.ModelProto) -> Iterator[tuple[str, Array]]:
 def test_inputs(spec: ModelSpec, exported: Path) -> Array:
     """The fixed inputs of the parity gate, as the tower takes them."""
     if spec.kind == "image":
-        return np.stack(parity.images(spec.input_shape[0]))
+        return np.stack(parity.images(spec.input_shape[0])).astype(spec.input_dtype)
     return Tokenizer(exported).encode(parity.TEXTS)[0]
 
 

@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizerFast
 
 from semscale.errors import ModelError
 from semscale.model import Array, Tokens
 from semscale_export.checkpoint import Checkpoint
-from semscale_export.quiet import no_progress_bars
-from semscale_export.spec import image_spec, text_spec
+from semscale_export.hugging_face import load_model, load_part
+from semscale_export.spec import image_spec, preprocess_of, text_spec
 from semscale_export.towers import ImageTower, ImageTowerOnnxConfig, TextTower, TextTowerOnnxConfig, Tower, unit
 
 # Checkpoints from before transformers 4.31 say 2 here, whatever the tokenizer's id is; transformers then pools at the
@@ -40,29 +39,26 @@ def towers(checkpoint: Checkpoint) -> list[Tower]:
 
     Raises ModelError when a file is missing or damaged, or when it asks for what the engine cannot express.
     """
-    sha256 = checkpoint.weights_sha256()
-    model = _model(checkpoint)
-    return [_image_tower(checkpoint, model, sha256), _text_tower(checkpoint, model, sha256)]
+    model: CLIPModel = load_model(checkpoint, CLIPModel)
+    processor = load_part(checkpoint, CLIPImageProcessor, "preprocessor_config.json")
+    tokenizer = load_part(
+        checkpoint, CLIPTokenizerFast, "the tokenizer's files (tokenizer.json, or vocab.json and merges.txt)"
+    )
+    return towers_of(checkpoint, model, processor, tokenizer)
 
 
-def _model(checkpoint: Checkpoint) -> CLIPModel:
-    options = {"use_safetensors": True, "output_loading_info": True}
-    with no_progress_bars():
-        model, report = _load(checkpoint, CLIPModel, "the weights", **options)
-    if report["missing_keys"]:  # transformers would fill them with random numbers and only warn
-        raise ModelError(
-            f"{checkpoint.name}: the weights lack {len(report['missing_keys'])} tensors of a CLIP, among them "
-            f"{min(report['missing_keys'])}; fetch or save the checkpoint again"
-        )
-    return model.float().eval()
+def towers_of(
+    checkpoint: Checkpoint, model: CLIPModel, processor: CLIPImageProcessor, tokenizer: CLIPTokenizerFast
+) -> list[Tower]:
+    """Return the towers of a loaded CLIP. Raises ModelError when it asks for what the engine cannot express."""
+    return [_image_tower(checkpoint, model, processor), _text_tower(checkpoint, model, tokenizer)]
 
 
-def _image_tower(checkpoint: Checkpoint, model: CLIPModel, sha256: str) -> Tower:
-    config, dim = model.config.vision_config, model.config.projection_dim
-    processor = _load(checkpoint, CLIPImageProcessor, "preprocessor_config.json")
-    spec = image_spec(checkpoint, processor, image_size=config.image_size, dim=dim, sha256=sha256)
-    assert spec.preprocess is not None
-    module = ImageTower(_Projected(model.vision_model, model.visual_projection), config, spec.preprocess)
+def _image_tower(checkpoint: Checkpoint, model: CLIPModel, processor: CLIPImageProcessor) -> Tower:
+    config = model.config.vision_config
+    preprocess = preprocess_of(checkpoint, processor, config.image_size)
+    spec = image_spec(checkpoint, preprocess, dim=model.config.projection_dim)
+    module = ImageTower(_Projected(model.vision_model, model.visual_projection), config, spec)
 
     def reference(images: Sequence[Array]) -> Array:
         normalised = processor(
@@ -74,11 +70,8 @@ def _image_tower(checkpoint: Checkpoint, model: CLIPModel, sha256: str) -> Tower
     return Tower(spec, module, ImageTowerOnnxConfig, reference)
 
 
-def _text_tower(checkpoint: Checkpoint, model: CLIPModel, sha256: str) -> Tower:
-    config, dim = model.config.text_config, model.config.projection_dim
-    tokenizer = _load(
-        checkpoint, CLIPTokenizerFast, "the tokenizer's files (tokenizer.json, or vocab.json and merges.txt)"
-    )
+def _text_tower(checkpoint: Checkpoint, model: CLIPModel, tokenizer: CLIPTokenizerFast) -> Tower:
+    config = model.config.text_config
     tokens = _tokens(checkpoint, tokenizer, config)
     module = TextTower(_Projected(model.text_model, model.text_projection), config)
 
@@ -96,7 +89,7 @@ def _text_tower(checkpoint: Checkpoint, model: CLIPModel, sha256: str) -> Tower:
         else:
             tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
 
-    spec = text_spec(checkpoint, tokens, dim=dim, sha256=sha256)
+    spec = text_spec(checkpoint, tokens, dim=model.config.projection_dim)
     return Tower(spec, module, TextTowerOnnxConfig, reference, write_tokenizer)
 
 
@@ -115,11 +108,3 @@ def _tokens(checkpoint: Checkpoint, tokenizer: CLIPTokenizerFast, config: Any) -
             "nearly the same embedding; correct config.json"
         )
     return Tokens(length=config.max_position_embeddings, eos=eos, pad=pad)
-
-
-def _load(checkpoint: Checkpoint, kind: Any, what: str, **options: Any) -> Any:
-    # What transformers raises for a missing, unreadable or inconsistent file. Local files only: the checkpoint is here.
-    try:
-        return kind.from_pretrained(checkpoint.folder, local_files_only=True, **options)
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
-        raise ModelError(f"{checkpoint.name}: {what} in {checkpoint.folder} cannot be loaded ({error})") from error
