@@ -468,3 +468,26 @@ class TestTorch:
         assert embeddings.dtype == np.float32
         np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, atol=1e-6)
         assert 1e-6 < np.abs(embeddings - expected).max() < 3e-2
+
+
+def test_int8_of_a_model_without_products_is_refused_and_leaves_nothing(model_without_products):
+    with pytest.raises(UsageError, match="no matrix product with constant weights"):
+        open_encoder(model_without_products, precision="int8")
+    assert sorted(os.listdir(model_without_products)) == ["model.json", "model.onnx"]
+
+
+@pytest.fixture
+def model_without_products(tmp_path):
+    from onnx import TensorProto, helper, save
+    from test_trt_runtime import SPEC
+
+    flat = helper.make_node("ReduceMean", ["pixels"], ["embedding"], axes=[1, 2], keepdims=0)
+    graph = helper.make_graph(
+        [helper.make_node("Cast", ["raw"], ["pixels"], to=TensorProto.FLOAT), flat],
+        "mean",
+        [helper.make_tensor_value_info("raw", TensorProto.UINT8, ["batch", 4, 4, 3])],
+        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", 3])],
+    )
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), tmp_path / "model.onnx")
+    (tmp_path / "model.json").write_text(SPEC.to_json())
+    return tmp_path

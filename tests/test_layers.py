@@ -31,7 +31,7 @@ ALLOWED = {  # room -> the other rooms of the engine it may import
     "paths": LEAVES | {"files"},
     "preprocess": LEAVES,
     "tokens": LEAVES,
-    "encoders": LEAVES,
+    "encoders": LEAVES | {"files"},
     "texts": LEAVES | {"tokens"},
     "tables": set(),
     "store_spec": LEAVES,

@@ -146,6 +146,27 @@ class FakeContext:
         return self.answer("execute_async_v3")
 
 
+class FakeConfig:
+    """A fake IRuntimeConfig and, of the module's kernels, its IRuntimeCache."""
+
+    def __init__(self, module):
+        self.module, self.cache = module, None
+
+    def create_runtime_cache(self):
+        return self.module.refusals.answer("create_runtime_cache", self, self.module.log)
+
+    def set_runtime_cache(self, cache):
+        self.cache = cache
+        return self.module.refusals.answer("set_runtime_cache", True, self.module.log)
+
+    def deserialize(self, blob):
+        self.module.offered.append(bytes(blob))
+        return self.module.refusals.answer("deserialize", True, self.module.log)
+
+    def serialize(self):
+        return self.module.kernels
+
+
 class FakeHandle:
     """A fake ICudaEngine."""
 
@@ -167,7 +188,7 @@ class FakeHandle:
         return (-1, *self.tensors[name][2])
 
     def create_runtime_config(self):
-        made = self.module.refusals.answer("create_runtime_config", SimpleNamespace(), self.module.log)
+        made = self.module.refusals.answer("create_runtime_config", FakeConfig(self.module), self.module.log)
         self.module.configs.append(made)
         return made
 
@@ -187,6 +208,7 @@ class FakeTensorRT:
     def __init__(self, *refused, strategies=False):
         self.refusals, self.gpu = Refusals(*refused), FakeGpu()
         self.seen, self.shapes, self.configs, self.runtimes = [], [], [], 0
+        self.kernels, self.offered = b"kernels", []  # what it compiled, and what it was given to start from
         self.tensors = {"pixels": ("INPUT", np.uint8, (4, 4, 3)), "embedding": ("OUTPUT", np.float32, (6,))}
         if strategies:
             self.CudaGraphStrategy = SimpleNamespace(WHOLE_GRAPH_CAPTURE="whole")
@@ -208,7 +230,8 @@ def library_of(module, flavour="tensorrt"):
 
 
 def encoder_of(module, tmp_path, profiles=PROFILES):
-    engine = load_engine(library_of(module), b"an engine", tmp_path / "x.engine", profiles, SPEC)
+    file = tmp_path / "x.engine"
+    engine = load_engine(library_of(module), b"an engine", file, profiles=profiles, spec=SPEC, gpu=H200)
     return TrtEncoder(engine, SPEC, module.gpu)
 
 
@@ -288,7 +311,7 @@ def test_each_runner_is_captured_once_after_its_first_batch_and_then_only_replay
 def test_a_library_that_captures_by_itself_is_asked_to(tmp_path):
     module = FakeTensorRT(strategies=True)
     encoder_of(module, tmp_path).encode(pixels(20))
-    assert [config.cuda_graph_strategy for config in module.configs] == ["whole"] * 2
+    assert [config.cuda_graph_strategy for config in module.configs] == ["whole"]  # all contexts share it
     assert "capture" not in {step for step, _ in module.gpu.diary}
 
 
@@ -323,9 +346,69 @@ def test_what_the_library_refuses_is_our_error_with_its_log(tmp_path, step, said
     assert refused.match(rf"x\.engine: tensorrt 10\.14\.1 {said} \(Error Code 7: {step} is broken\); check the GPU")
 
 
-def test_a_refused_runtime_configuration_is_said(tmp_path):
-    with pytest.raises(ModelError, match="made no runtime configuration"):
-        encoder_of(FakeTensorRT("create_runtime_config", strategies=True), tmp_path).encode(pixels(1))
+@pytest.mark.parametrize(
+    ("step", "said"),
+    {
+        "create_runtime_config": "made no runtime configuration",
+        "create_runtime_cache": "made no runtime cache",
+        "set_runtime_cache": "refused the runtime cache",
+    }.items(),
+)
+def test_a_refused_runtime_configuration_is_said(tmp_path, step, said):
+    with pytest.raises(ModelError, match=said):
+        encoder_of(FakeTensorRT(step, strategies=True), tmp_path)
+
+
+# --- Kernels compiled on the GPU ---------------------------------------------------------------------------------
+
+KERNELS = "x.engine.NVIDIA-H200.kernels"
+
+
+def test_kernels_are_kept_at_the_end_and_given_back_in_the_next_run(tmp_path):
+    first = FakeTensorRT(strategies=True)
+    encoder = encoder_of(first, tmp_path)
+    encoder.encode(pixels(3))
+    assert not (tmp_path / KERNELS).exists()
+    encoder.close()
+    encoder.close()
+    assert (tmp_path / KERNELS).read_bytes() == b"kernels"
+    second = FakeTensorRT(strategies=True)
+    encoder_of(second, tmp_path)
+    assert (first.offered, second.offered) == ([], [b"kernels"])
+
+
+def test_kernels_that_are_known_are_not_written_again(tmp_path):
+    (tmp_path / KERNELS).write_bytes(b"kernels")
+    before = (tmp_path / KERNELS).stat().st_mtime_ns
+    encoder_of(FakeTensorRT(strategies=True), tmp_path).close()
+    assert (tmp_path / KERNELS).stat().st_mtime_ns == before
+
+
+def test_kernels_that_the_library_refuses_are_replaced_and_no_error(tmp_path):
+    (tmp_path / KERNELS).write_bytes(b"of another driver")
+    module = FakeTensorRT("deserialize", strategies=True)
+    encoder = encoder_of(module, tmp_path)
+    assert module.log.lines == []
+    np.testing.assert_array_equal(encoder.encode(pixels(4)), embed(pixels(4)))
+    encoder.close()
+    assert (tmp_path / KERNELS).read_bytes() == b"kernels"
+
+
+def test_kernels_that_cannot_be_written_are_no_error(tmp_path, monkeypatch):
+    encoder = encoder_of(FakeTensorRT(strategies=True), tmp_path)
+    encoder.encode(pixels(1))
+    monkeypatch.setattr("semscale.files.rename", no_rename)
+    encoder.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def no_rename(path, target):
+    raise PermissionError(13, "Permission denied")
+
+
+def test_a_library_without_kernels_writes_nothing(tmp_path):
+    encoder_of(FakeTensorRT(), tmp_path).close()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_after_a_failure_nothing_is_in_flight_and_the_next_call_is_right(tmp_path):

@@ -17,7 +17,7 @@ from PIL import Image
 
 import semscale
 from semscale.decode import decode
-from semscale.encoders import load_spec, open_encoder
+from semscale.encoders import BACK_ENDS, load_spec, open_encoder
 from semscale.model import Array, Sample
 from semscale.prefetch import ordered_map
 from semscale.preprocess import preprocess
@@ -32,7 +32,7 @@ AGREE = 1e-4  # largest cosine distance between our embedding and the loop's
 
 def contestants(source: Path, checkpoint: Path, work: Path) -> dict[str, Contestant]:
     """semscale, its ceilings and its baseline over one folder."""
-    exported, settings = ensure_exported(str(checkpoint)), Settings()
+    exported, settings = ensure_exported(str(checkpoint)), Settings(batch_size=BACK_ENDS["onnx"].batch_size)
     geometry = load_spec(exported / "image").preprocess
     assert geometry is not None
     encoder = open_encoder(exported / "image")

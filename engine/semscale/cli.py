@@ -67,7 +67,7 @@ def _run_options(command: Callable[..., None]) -> Callable[..., None]:
                          help="'fast' decodes large JPEGs at a reduced size; the README states the deviation."),
             click.option("--dtype", type=click.Choice(DTYPES), default="float32", show_default=True,
                          help="Type of the stored embeddings."),
-            click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Images a batch."),
+            click.option("--batch-size", type=click.IntRange(1), help="Images a batch. [default: the back end's]"),
             click.option("--workers", type=click.IntRange(1), help="Decoding threads. [default: one a core]"),
             click.option("--shard-size", type=click.IntRange(1), default=4096, show_default=True,
                          help="Images a shard, the unit of resuming."),

@@ -19,7 +19,12 @@ MODULES = {  # packages whose module has another name
     "faiss-cpu": "faiss",
     "faiss-gpu": "faiss",
     "optimum-onnx": "optimum",
+    "tensorrt-cu13": "tensorrt",
+    "tensorrt-rtx": "tensorrt_rtx",
+    "nvidia-nvimgcodec-cu13": "nvidia.nvimgcodec",
 }
+ANYWHERE = ("openvino", "export", "generate", "remote")
+ON_GPU = ("tensorrt", "tensorrt-rtx", "decode-gpu")
 RIVALS = (
     ("onnxruntime", "onnxruntime-gpu"),
     ("faiss-cpu", "faiss-gpu"),
@@ -39,7 +44,7 @@ class Finding:
 def examine() -> list[Finding]:
     """Look at everything once."""
     driver = _has_driver()
-    extras = ("gpu" if driver else "cpu", "export", "generate")
+    extras = ("gpu", *ON_GPU, *ANYWHERE) if driver else ("cpu", *ANYWHERE)
     told = Finding("ok", "NVIDIA driver", "found") if driver else _NO_DRIVER
     return [*_packages(""), told, *(f for extra in extras for f in _packages(extra)), *_rivals(driver), *_rest()]
 

@@ -85,6 +85,7 @@ def embed(
     with closing(Journal.open(store.path, settings.workers, name)) as journal:
         prepare = _Prepare(encoder.spec, store.spec.decode, settings, clock, journal)
         items = _items(source, store, index, shards)
+        assert settings.batch_size is not None, "who runs the pipeline knows the back end"
         depth = 4 * settings.workers + settings.batch_size
         prepared = ordered_map(prepare, items, workers=settings.workers, depth=depth)
         batches = ahead(_batches(prepared, settings.batch_size), BATCHES_AHEAD)

@@ -245,6 +245,7 @@ def fill(
     """
     folder = _prepared(chosen)
     chosen = resolved(chosen, folder)
+    settings = chosen.settings.with_batches_of(BACK_ENDS[chosen.backend].batch_size)
     gate: list[dict[str, Any]] = []
     texts = _text_tower(folder, chosen, gate)
     with clock.stage("open model"):
@@ -258,7 +259,7 @@ def fill(
                 before, started = len(store.images), time.perf_counter()
                 pipeline.embed(
                     source, index, store, encoder,
-                    texts=texts, settings=chosen.settings, clock=clock, on_progress=on_progress,
+                    texts=texts, settings=settings, clock=clock, on_progress=on_progress,
                 )  # fmt: skip
                 seconds += time.perf_counter() - started
                 new += len(Store(path).images) - before

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from semscale.errors import UsageError
 from semscale.locks import Part
@@ -13,7 +13,7 @@ from semscale.locks import Part
 class Settings:
     """How to run; none of it changes a result beyond the encoder's own rounding."""
 
-    batch_size: int = 32
+    batch_size: int | None = None  # images a call of the encoder; None for what the back end runs best
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)
     shard_size: int = 4096
     limit: int | None = None
@@ -25,6 +25,10 @@ class Settings:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{name} {value}: must be at least 1")
+
+    def with_batches_of(self, size: int) -> Settings:
+        """These settings with the batch size that was asked for, else `size`."""
+        return self if self.batch_size is not None else replace(self, batch_size=size)
 
     def owns(self, shard: int) -> bool:
         """Whether this process embeds the shard of that number."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from semscale.encoders import find_exported, load_spec
 from semscale.encoders.trt_driver import ANY_GPU, driver_problem, find_gpu
 from semscale.encoders.trt_files import PRECISIONS, RECIPE, EngineKey, graph_sha256, precision_folder
-from semscale.encoders.trt_library import EXTRA, FLAVOURS, Library, installed, load_library
+from semscale.encoders.trt_library import FLAVOURS, Library, installed, load_library
 from semscale.errors import MissingDependencyError, UsageError
 from semscale.locks import planning
 from semscale_export import export_checkpoint
@@ -96,7 +96,8 @@ def choose_library(flavour: str = "auto") -> Library:
         return load_library(flavour)
     names = installed()
     if not names:
-        raise MissingDependencyError("building TensorRT engines", "tensorrt or tensorrt-rtx", EXTRA)
+        extra = FLAVOURS["tensorrt_rtx"].extra
+        raise MissingDependencyError("building TensorRT engines", "tensorrt-rtx (or tensorrt)", extra)
     able = [name for name in names if FLAVOURS[name].portable or not driver_problem()]
     return load_library((able or names)[0])
 

@@ -30,13 +30,14 @@ class BackEnd:
     package: str = ""  # its library, as imported; "" where there is none, or where the back end itself looks for one
     extra: str = ""  # the extra of semscale that installs it
     precisions: tuple[str, ...] = ("fp32",)  # the default first, but see `precision_of`
+    batch_size: int = 32  # images a call that keep it busy, where nobody says
 
 
 BACK_ENDS = {
     "onnx": BackEnd("semscale.encoders.ort:OrtEncoder", "onnxruntime", "cpu", ("fp32", "int8")),
     "openvino": BackEnd("semscale.encoders.ov:OvEncoder", "openvino", "openvino", ("bf16", "fp32")),
-    "cuda": BackEnd("semscale.encoders.ort_cuda:CudaEncoder", "onnxruntime", "gpu", ("fp32", "tf32")),
-    "tensorrt": BackEnd("semscale.encoders.trt:TrtEncoder", "", "tensorrt", ("fp16", "fp32")),
+    "cuda": BackEnd("semscale.encoders.ort_cuda:CudaEncoder", "onnxruntime", "gpu", ("fp32", "tf32"), 256),
+    "tensorrt": BackEnd("semscale.encoders.trt:TrtEncoder", "", "tensorrt", ("fp16", "fp32"), 512),
     "torch": BackEnd("semscale_export.reference:TorchEncoder", "torch", "export", ("fp32", "fp16", "bf16")),
     "fake": BackEnd("semscale.encoders.fake:FakeEncoder"),
 }

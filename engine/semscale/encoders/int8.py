@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from semscale.errors import MissingDependencyError, ModelError
+from semscale.errors import MissingDependencyError, ModelError, UsageError
 
 NAME = "model.int8.onnx"
+QUANTISED = "MatMulInteger"  # what a product becomes
 OPERATORS = ["MatMul", "Gemm"]  # those with constant weights; attention's own products stay in float32
 
 
@@ -53,6 +54,11 @@ def _quantise(model: Path, out: Path) -> None:
             quantize_dynamic(model, out, weight_type=QuantType.QInt8, op_types_to_quantize=OPERATORS)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError, RuntimeError) as error:
         raise ModelError(f"{model}: ONNX Runtime cannot quantise it ({error}); export the model again") from error
+    if not any(node.op_type == QUANTISED for node in onnx.load(out, load_external_data=False).graph.node):
+        raise UsageError(
+            f"{model}: has no matrix product with constant weights, so int8 would be float32 under another name; "
+            "choose --precision fp32"
+        )
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from semscale.encoders.trt_files import (
     read_record,
     record_file,
 )
-from semscale.encoders.trt_library import EXTRA, FLAVOURS, Library, installed, load_library
+from semscale.encoders.trt_library import FLAVOURS, Library, installed, load_library
 from semscale.encoders.trt_runner import Engine, Runner, cut, load_engine
 from semscale.errors import MissingDependencyError, ModelError, UsageError
 from semscale.model import Array, ModelSpec
@@ -65,12 +65,14 @@ class TrtEncoder:
         place = precision_folder(folder, precision)
         names = installed()
         if not names:
-            raise MissingDependencyError("back end 'tensorrt'", "tensorrt or tensorrt-rtx", EXTRA)
+            extra = FLAVOURS["tensorrt"].extra
+            raise MissingDependencyError("back end 'tensorrt'", "tensorrt (or tensorrt-rtx)", extra)
         gpu = find_gpu()  # before any object of the library is made: without a driver that can end the process
         library, path, record = _choose(place, names, gpu)
         check_key(path, record, library, gpu)
         device, data = TorchDevice(), read_engine(path, record)
-        return cls(load_engine(library, data, path.with_name(record.file), record.key.profiles, spec), spec, device)
+        file = path.with_name(record.file)
+        return cls(load_engine(library, data, file, profiles=record.key.profiles, spec=spec, gpu=gpu), spec, device)
 
     def encode(self, inputs: Array) -> Array:
         """(B, *spec.input_shape) of spec.input_dtype -> (B, D) float32, for any B.
@@ -88,8 +90,10 @@ class TrtEncoder:
             raise
 
     def close(self) -> None:
-        """Free the engine and its memory. May be called again."""
+        """Free the engine and its memory, and keep the kernels it compiled. May be called again."""
         self._settle()
+        if self._engine is not None and self._engine.kernels is not None:
+            self._engine.kernels.keep()
         self._runners.clear()  # the contexts before their engine
         self._engine = None
 

@@ -79,6 +79,7 @@ class TorchDevice:
                 "build for your driver, or choose --backend onnx"
             )
         self._device = torch.device("cuda", 0)
+        torch.cuda.synchronize(self._device)  # makes the context, which TensorRT-RTX looks at before it takes kernels
 
     def pinned(self, shape: Shape, dtype: str) -> _TorchHost:
         """Allocate pinned memory."""

@@ -17,7 +17,6 @@ from packaging.version import Version
 
 from semscale.errors import MissingDependencyError, ModelError, UsageError
 
-EXTRA = "tensorrt"  # of semscale
 KEPT_LINES = 6  # of a log in an error message: the first, which name the cause
 
 
@@ -26,12 +25,13 @@ class Flavour:
     """What one of the libraries can do, as far as that cannot be asked of the library itself."""
 
     oldest: str  # version that knows what we use
+    extra: str  # of semscale
     portable: bool  # builds without a GPU or driver, one engine for every GPU it supports
 
 
 FLAVOURS: Mapping[str, Flavour] = {  # by import name, the preferred first
-    "tensorrt": Flavour("10.13", portable=False),
-    "tensorrt_rtx": Flavour("1.4", portable=True),
+    "tensorrt": Flavour("10.13", "tensorrt", portable=False),
+    "tensorrt_rtx": Flavour("1.4", "tensorrt-rtx", portable=True),
 }
 
 
@@ -100,11 +100,11 @@ def load_library(flavour: str) -> Library:
         raise UsageError(f"unknown TensorRT library {flavour!r}; choose from {list(FLAVOURS)}")
     module, oldest = _module(flavour), FLAVOURS[flavour].oldest
     if module is None:
-        raise MissingDependencyError("back end 'tensorrt'", flavour, EXTRA)
+        raise MissingDependencyError("back end 'tensorrt'", flavour, FLAVOURS[flavour].extra)
     if Version(module.__version__) < Version(oldest):
         raise ModelError(
             f"{flavour} {module.__version__} is too old, semscale needs {oldest} or newer: "
-            f"pip install 'semscale[{EXTRA}]'"
+            f"pip install 'semscale[{FLAVOURS[flavour].extra}]'"
         )
     return Library(module, flavour, module.__version__, _logger(module))
 

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from semscale.encoders.trt_device import Device, Stream
+from semscale.encoders.trt_driver import Gpu
 from semscale.encoders.trt_files import Profile
+from semscale.encoders.trt_kernels import Kernels, has_kernels, kernels_file
 from semscale.encoders.trt_library import Library, Watch
 from semscale.errors import ModelError
 from semscale.model import Array, ModelSpec
@@ -48,13 +50,16 @@ class Engine:
     profiles: tuple[Profile, ...]
     input: str
     output: str
+    kernels: Kernels | None  # where the library compiles them at run time
 
     def watched(self) -> AbstractContextManager[Watch]:
         """Collect the library's log for an error about this engine."""
         return self.library.watched(str(self.file), HINT)
 
 
-def load_engine(library: Library, data: bytes, file: Path, profiles: tuple[Profile, ...], spec: ModelSpec) -> Engine:
+def load_engine(
+    library: Library, data: bytes, file: Path, *, profiles: tuple[Profile, ...], spec: ModelSpec, gpu: Gpu
+) -> Engine:
     """Deserialise an engine; `file` names it in errors. Needs a driver: ask for it first.
 
     Raises ModelError, with the library's log, when it refuses the engine or the engine is not that of `spec`.
@@ -62,13 +67,14 @@ def load_engine(library: Library, data: bytes, file: Path, profiles: tuple[Profi
     with library.watched(str(file), HINT) as watch:
         runtime = watch.need(library.module.Runtime(library.log), "made no runtime")
         handle = watch.need(runtime.deserialize_cuda_engine(data), "refuses the engine")
+        kernels = Kernels(library, handle, kernels_file(file, gpu), watch) if has_kernels(library) else None
     found = _tensors(library, handle)
     wanted = {"INPUT": (spec.input_dtype, spec.input_shape), "OUTPUT": ("float32", (spec.dim,))}
     if {mode: described for mode, (_, described) in found.items()} != wanted:
         raise ModelError(
             f"{file}: has {found}, and the {spec.kind} tower of {spec.name} needs {wanted}; build it again"
         )
-    return Engine(library, runtime, handle, file, profiles, found["INPUT"][0], found["OUTPUT"][0])
+    return Engine(library, runtime, handle, file, profiles, found["INPUT"][0], found["OUTPUT"][0], kernels)
 
 
 def _tensors(library: Library, handle: Any) -> dict[str, tuple[str, tuple[str, tuple[int, ...]]]]:
@@ -132,14 +138,11 @@ class Runner:
         self._stream.wait()  # changing the profile may have queued copies
 
     def _capturable(self) -> bool:
-        # A library with strategies captures by itself, as `_context` asked.
-        return not hasattr(self._engine.library.module, "CudaGraphStrategy")
+        # A library that compiles kernels also captures by itself, as `Kernels` asked.
+        return self._engine.kernels is None
 
 
 def _context(engine: Engine, watch: Watch) -> Any:
-    strategies = getattr(engine.library.module, "CudaGraphStrategy", None)
-    if strategies is None:
+    if engine.kernels is None:
         return watch.need(engine.handle.create_execution_context(), "made no context")
-    config = watch.need(engine.handle.create_runtime_config(), "made no runtime configuration")
-    config.cuda_graph_strategy = strategies.WHOLE_GRAPH_CAPTURE
-    return watch.need(engine.handle.create_execution_context(config), "made no context")
+    return watch.need(engine.handle.create_execution_context(engine.kernels.config), "made no context")
