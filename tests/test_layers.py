@@ -30,6 +30,10 @@ ALLOWED = {  # room -> the other rooms of the engine it may import
     "strangers": LEAVES,
     "paths": LEAVES | {"files"},
     "preprocess": LEAVES,
+    "device_resize": LEAVES | {"preprocess"},
+    "shared_decode": LEAVES,
+    "nvcodec": LEAVES | {"decode", "headers", "modes", "strangers"},
+    "gpu": LEAVES | {"decode", "device_resize", "encoders", "nvcodec", "pixels", "preprocess", "settings"},
     "tokens": LEAVES,
     "encoders": LEAVES | {"files"},
     "texts": LEAVES | {"tokens"},
@@ -52,21 +56,11 @@ ALLOWED = {  # room -> the other rooms of the engine it may import
     "verify": LEAVES | {"files", "locks", "paths", "store_spec", "tables"},
     "planning": LEAVES | {"plan", "settings", "store"},
     "accounts": LEAVES | {"plan", "planning", "store"},
+    "pixels": LEAVES
+    | {"decode", "device_resize", "headers", "isolated", "journal", "preprocess", "settings"}
+    | {"shared_decode", "supervise", "timing"},
     "pipeline": LEAVES
-    | {
-        "decode",
-        "headers",
-        "isolated",
-        "journal",
-        "plan",
-        "planning",
-        "prefetch",
-        "preprocess",
-        "settings",
-        "store",
-        "tables",
-    }
-    | {"supervise", "texts", "timing"},
+    | {"journal", "pixels", "plan", "planning", "prefetch", "settings", "store", "tables", "texts", "timing"},
 }
 HEAVY = {  # library -> the only places that may import it
     "onnxruntime": {"encoders/int8.py", "encoders/ort.py", "encoders/ort_cuda.py"},

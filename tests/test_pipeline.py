@@ -10,7 +10,7 @@ from fake_model import IMAGE
 from images import png, write_tree
 from PIL import Image
 
-from semscale import pipeline, planning, run
+from semscale import pipeline, pixels, planning, run
 from semscale.encoders.fake import FakeEncoder
 from semscale.errors import SourceError, StoreLockedError, StoreMismatchError, UsageError
 from semscale.locks import exclusive
@@ -166,7 +166,7 @@ def test_progress_counts_every_input(images, tmp_path, model):
 def test_queues_are_bounded(images, tmp_path, model, monkeypatch):
     """However slow the encoder is, only so many images are decoded ahead of it."""
     decoded, most = [0], [0]
-    prepare, encode = pipeline._Prepare._pixels, FakeEncoder.encode
+    prepare, encode = pixels.Preparer._pixels, FakeEncoder.encode
     write_tree(images, [f"m1/b/{seed}.png" for seed in range(200)])
 
     def counting(self, sample, position):
@@ -179,7 +179,7 @@ def test_queues_are_bounded(images, tmp_path, model, monkeypatch):
         decoded[0] -= len(inputs)
         return encode(self, inputs)
 
-    monkeypatch.setattr(pipeline._Prepare, "_pixels", counting)
+    monkeypatch.setattr(pixels.Preparer, "_pixels", counting)
     monkeypatch.setattr(FakeEncoder, "encode", slow)
     embed(images, tmp_path / "store", model, batch_size=2, workers=2, shard_size=500)
     assert 0 < most[0] <= 2 * (pipeline.BATCHES_AHEAD + 2) + 4 * 2 + 2

@@ -12,7 +12,7 @@ import pytest
 from images import png, write_tree
 from PIL import Image
 
-from semscale import isolated, pipeline, supervise
+from semscale import isolated, pixels, supervise
 from semscale.decode import decode
 from semscale.errors import InputError
 from semscale.isolated import decode_isolated
@@ -268,5 +268,5 @@ def test_a_decoder_that_is_killed_from_outside_is_tried_again_and_blamed_for_not
     with pytest.raises(InputError, match="killed each time") as caught:
         decode_isolated(png(), max_pixels=10_000)
     assert caught.value.code == "decoder-killed"
-    failure = pipeline._failure(Sample("k", "u", b"", "g", fingerprint="now"), caught.value)
+    failure = pixels._failure(Sample("k", "u", b"", "g", fingerprint="now"), caught.value)
     assert failure.fingerprint == ""  # so that the next run tries again

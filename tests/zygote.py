@@ -93,12 +93,12 @@ def stopped(step, how, **arguments):
 
 def embed(images, store, model, stop=None, **settings):
     """Embed with the fake back end in shards of 8, stopped somewhere or not."""
-    from semscale import pipeline, run
+    from semscale import pixels, run
     from semscale.decode import decode
 
     settings = run.Settings(**{"batch_size": 3, "workers": 1, "shard_size": 8, **settings})
     # What a dead run was decoding is innocent here, and need not be decoded in a process of its own.
-    with disk_operations(stop), mock.patch.object(pipeline, "decode_isolated", decode):
+    with disk_operations(stop), mock.patch.object(pixels, "decode_isolated", decode):
         return run.embed(images, store, model=model, backend="fake", settings=settings)
 
 

@@ -64,7 +64,7 @@ def _run_options(command: Callable[..., None]) -> Callable[..., None]:
             click.option("--group-by", metavar="parent|COLUMN",
                          help="Group by parent folder or a metadata column. [default: by text, else parent folder]"),
             click.option("--decode", type=click.Choice(DECODES), default="exact", show_default=True,
-                         help="'fast' decodes large JPEGs at a reduced size; the README states the deviation."),
+                         help="'fast' decodes large JPEGs at a reduced size, 'gpu' some on the GPU: docs/pixels.md."),
             click.option("--dtype", type=click.Choice(DTYPES), default="float32", show_default=True,
                          help="Type of the stored embeddings."),
             click.option("--batch-size", type=click.IntRange(1), help="Images a batch. [default: the back end's]"),

@@ -24,7 +24,7 @@ from semscale.errors import ModelError
 
 Array = npt.NDArray[Any]
 SPEC_FORMAT = 1
-DECODES = ("exact", "fast")  # ways of decoding, the default first
+DECODES = ("exact", "fast", "gpu")  # ways of decoding, the default first
 DTYPES = ("float32", "float16")  # of stored vectors, the default first
 
 

@@ -7,35 +7,26 @@ Batches never cross shards, so the bytes of a shard do not depend on what ran be
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
-from typing import NamedTuple, TypeVar
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import torch
 
 from semscale import plan
-from semscale.decode import MAX_PIXELS, decode
-from semscale.errors import InputError
-from semscale.headers import jpeg_size
-from semscale.isolated import decode_isolated
 from semscale.journal import Journal
-from semscale.model import Array, Encoder, Failure, ModelSpec, Sample, Shard, Source
+from semscale.model import Array, Encoder, Failure, ModelSpec, Shard, Source
+from semscale.pixels import Device, Item, Pixels, Preparer
 from semscale.planning import places, unfinished
 from semscale.prefetch import ahead, ordered_map
-from semscale.preprocess import preprocess
 from semscale.settings import Settings
 from semscale.store import ShardData, Store
-from semscale.supervise import confirmed
 from semscale.tables import METADATA
 from semscale.texts import TextTower
 from semscale.timing import Clock
 
-T = TypeVar("T")
 BATCHES_AHEAD = 3  # enough to hide an uneven decode; more would only hold memory
 
 
@@ -46,16 +37,6 @@ class Progress:
     done: int
     failed: int
     total: int
-
-
-class Pixels(NamedTuple):
-    """One decoded image, ready for the encoder, and what is known of it."""
-
-    sample: Sample  # without its bytes
-    pixels: Array  # (H, W, 3) uint8 as the encoder wants them
-    width: int  # of the upright image, whatever size it was decoded at
-    height: int
-    sha256: str  # of the encoded file
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,30 +58,35 @@ def embed(
     texts: TextTower | None,
     settings: Settings,
     clock: Clock,
+    device: Device = Device(),  # noqa: B008 (frozen)
     on_progress: Callable[[Progress], None] = lambda _: None,
-) -> None:
-    """Embed every planned item that no finished shard holds."""
+) -> dict[str, int]:
+    """Embed every planned item that no finished shard holds; return what `Preparer.counts` says in the end."""
+    assert settings.batch_size is not None, "who runs the pipeline knows the back end"
     shards = [shard for shard in unfinished(store) if settings.owns(shard.index)]
-    name = "" if settings.part is None else str(settings.part.index)
-    with closing(Journal.open(store.path, settings.workers, name)) as journal:
-        prepare = _Prepare(encoder.spec, store.spec.decode, settings, clock, journal)
+    with closing(_preparer(encoder.spec, store, settings, device, clock)) as prepare:
         items = _items(source, store, index, shards)
-        assert settings.batch_size is not None, "who runs the pipeline knows the back end"
-        depth = 4 * settings.workers + settings.batch_size
-        prepared = ordered_map(prepare, items, workers=settings.workers, depth=depth)
+        depth = 4 * prepare.threads + (settings.batch_size if device.resizer is None else 0)
+        prepared = prepare.resized(ordered_map(prepare, items, workers=prepare.threads, depth=depth))
         batches = ahead(_batches(prepared, settings.batch_size), BATCHES_AHEAD)
         data = _encoded(batches, encoder, texts, clock, _Counter(sum(s.count for s in shards), on_progress))
         for _ in ordered_map(lambda shard: _write(store, shard, clock), data, workers=1, depth=2):
             pass
-        journal.finish()
+        prepare.journal.finish()
+        return prepare.counts
 
 
-class Item(NamedTuple):
-    """One planned input on its way."""
-
-    shard: Shard
-    position: int  # in the plan
-    sample: Sample | Failure
+def _preparer(spec: ModelSpec, store: Store, settings: Settings, device: Device, clock: Clock) -> Preparer:
+    assert spec.preprocess is not None, f"{spec.name}: an image tower without preprocessing"
+    name = "" if settings.part is None else str(settings.part.index)
+    return Preparer(
+        spec.preprocess,
+        store.spec.decode,
+        device=device,
+        journal=lambda slots: Journal.open(store.path, slots, name),
+        settings=settings,
+        clock=clock,
+    )
 
 
 def _items(source: Source, store: Store, index: plan.KeyIndex, shards: Sequence[Shard]) -> Iterator[Item]:
@@ -113,52 +99,6 @@ def _items(source: Source, store: Store, index: plan.KeyIndex, shards: Sequence[
             yield Item(shard, position, gone)
         else:
             yield Item(shard, position, next(found))
-
-
-class _Prepare:
-    """Turn one sample into encoder pixels, or into the reason why not. Called by many threads."""
-
-    def __init__(self, spec: ModelSpec, mode: str, settings: Settings, clock: Clock, journal: Journal) -> None:
-        assert spec.preprocess is not None, f"{spec.name}: an image tower without preprocessing"
-        self._spec, self._clock, self._journal = spec.preprocess, clock, journal
-        self._exact = mode == "exact"
-        self._shrink_to = None if self._exact else self._spec.size
-        self._max_pixels = MAX_PIXELS if settings.max_pixels is None else settings.max_pixels
-
-    def __call__(self, item: Item) -> tuple[Shard, Pixels | Failure]:
-        if isinstance(item.sample, Failure):
-            return item.shard, item.sample
-        with self._clock.stage("decode"):
-            return item.shard, self._pixels(item.sample, item.position)
-
-    def _pixels(self, sample: Sample, position: int) -> Pixels | Failure:
-        torch.set_num_threads(1)  # per thread: the pool is the parallelism, nested threads only fight over the cores
-        try:
-            image = self._decoded(sample, position)
-            pixels = preprocess(image, self._spec, exact=self._exact)
-        except InputError as error:
-            return _failure(sample, error)
-        digest = hashlib.sha256(sample.image).hexdigest()
-        width, height = (None if self._exact else jpeg_size(sample.image)) or (image.shape[1], image.shape[0])
-        return Pixels(replace(sample, image=b""), pixels, width, height, digest)
-
-    def _decoded(self, sample: Sample, position: int) -> Array:
-        """The decoded image. What was being decoded when an earlier process died is decoded in a process of its own."""
-        if position not in self._journal.suspects:
-            with self._journal.decoding(position):
-                return decode(sample.image, max_pixels=self._max_pixels, shrink_to=self._shrink_to)
-        try:
-            return decode_isolated(sample.image, max_pixels=self._max_pixels, shrink_to=self._shrink_to)
-        except InputError as error:
-            if error.code == "decoder-crashed":
-                confirmed(sample.uri)
-            raise
-
-
-def _failure(sample: Sample, error: InputError) -> Failure:
-    fingerprint = "" if error.code == "decoder-killed" else sample.fingerprint
-    known = (sample.group, sample.text, sample.model, sample.seed, fingerprint)
-    return Failure(sample.key, sample.uri, error.code, error.message, *known)
 
 
 def _batches(prepared: Iterable[tuple[Shard, Pixels | Failure]], size: int) -> Iterator[Batch]:

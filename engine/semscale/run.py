@@ -8,13 +8,14 @@ import importlib
 import importlib.util
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from semscale import outputs, pipeline, planning, sources
+from semscale import gpu, outputs, pipeline, planning, sources
 from semscale.accounts import counts, described, truncated_texts
 from semscale.checked import as_json, open_checked
 from semscale.encoders import BACK_ENDS, DEFAULT_MODEL, auto, find_exported, load_spec, precision_of
@@ -71,6 +72,7 @@ class Filled:
     images_per_second: float | None  # None when there was nothing left to embed
     changes: planning.Changes  # what became of inputs since an earlier run
     gate: list[dict[str, Any]]  # how far each tower is from float32, where it runs otherwise
+    decoded: dict[str, int]  # images by who decoded them, where there was a choice
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +152,7 @@ def _finished(folder: Path, filled: Filled, chosen: Options, clock: Clock, made:
         "scores": all_scores(scores, convention),
         **_described(store, chosen),
         "seconds": {**clock.seconds(), "total": clock.total()},
-        "provenance": {**made, "gate": filled.gate},
+        "provenance": {**made, "gate": filled.gate, "decoded": filled.decoded},
     }
     outputs.write_summary(folder / "summary.json", summary)
     write_report(folder)
@@ -250,6 +252,8 @@ def fill(
     texts = _text_tower(folder, chosen, gate)
     with clock.stage("open model"):
         encoder = _opened(folder / "image", chosen, gate)
+    device = gpu.device_for(encoder.spec, chosen.backend, decode=chosen.decode, settings=settings)
+    decoded: Counter[str] = Counter()
     new, seconds, changes = 0, 0.0, planning.Changes(0, 0, 0)
     try:
         with _writing(path, chosen.settings):
@@ -257,15 +261,15 @@ def fill(
                 store, index, found = _planned(source, path, _spec(source, encoder, chosen, texts), chosen.settings)
                 changes = changes + found
                 before, started = len(store.images), time.perf_counter()
-                pipeline.embed(
+                decoded += pipeline.embed(
                     source, index, store, encoder,
-                    texts=texts, settings=settings, clock=clock, on_progress=on_progress,
+                    texts=texts, settings=settings, clock=clock, device=device, on_progress=on_progress,
                 )  # fmt: skip
                 seconds += time.perf_counter() - started
                 new += len(Store(path).images) - before
     finally:
         encoder.close()
-    return Filled(source, Store(path), new / seconds if new else None, changes, gate)
+    return Filled(source, Store(path), new / seconds if new else None, changes, gate, {**decoded, **gpu.told(device)})
 
 
 def _planned(

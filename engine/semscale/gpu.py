@@ -1,0 +1,51 @@
+"""What a GPU takes off the threads: resizing where it also encodes, and decoding where that was asked for.
+
+Never run on a GPU.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from semscale.decode import MAX_PIXELS
+from semscale.device_resize import DeviceResizer
+from semscale.encoders.trt_driver import driver_problem
+from semscale.errors import UsageError
+from semscale.model import ModelSpec
+from semscale.nvcodec import NvDecoder
+from semscale.pixels import Device
+from semscale.preprocess import REACH
+from semscale.settings import Settings
+
+BACK_ENDS = ("cuda", "tensorrt", "torch")  # those that encode on a GPU where torch finds one
+
+
+def device_for(spec: ModelSpec, backend: str, *, decode: str, settings: Settings) -> Device:
+    """Return what a GPU does for the tower of `spec` that runs on the back end of that name.
+
+    Resizing there is bit-equal to the exact way, and so no choice of the user's. Raises UsageError for the decoding
+    "gpu" without a GPU, and MissingDependencyError where its library is not installed.
+    """
+    assert spec.preprocess is not None, f"{spec.name}: an image tower without preprocessing"
+    problem = _problem() if decode == "gpu" or backend in BACK_ENDS else ""
+    if decode == "gpu" and problem:
+        raise UsageError(f"--decode gpu: {problem}; run this on a machine with an NVIDIA GPU, or choose --decode exact")
+    resizes = backend in BACK_ENDS and not problem and decode != "fast" and spec.preprocess.filter in REACH
+    max_pixels = MAX_PIXELS if settings.max_pixels is None else settings.max_pixels
+    return Device(
+        DeviceResizer(spec.preprocess, "cuda") if resizes else None,
+        NvDecoder("cuda", max_pixels=max_pixels) if decode == "gpu" else None,
+    )
+
+
+def told(device: Device) -> dict[str, int]:
+    """What the decoder of a device counted, for the record."""
+    decoder = device.decoder
+    return {} if not isinstance(decoder, NvDecoder) else {"redone": decoder.redone, "unwritten": decoder.unwritten}
+
+
+def _problem() -> str:
+    """Why no GPU can be used, "" when one can."""
+    if problem := driver_problem():
+        return problem
+    return "" if torch.cuda.is_available() else f"torch {torch.__version__} reaches no GPU; install its CUDA build"

@@ -1,0 +1,170 @@
+"""Encoded images -> encoder pixels, or the reason why not: decoding and preprocessing, by threads and partly a GPU."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import torch
+
+from semscale.decode import MAX_PIXELS, decode
+from semscale.device_resize import DeviceResizer
+from semscale.errors import InputError
+from semscale.headers import jpeg_size
+from semscale.isolated import decode_isolated
+from semscale.journal import Journal
+from semscale.model import Array, Failure, Preprocess, Sample, Shard
+from semscale.preprocess import preprocess
+from semscale.settings import Settings
+from semscale.shared_decode import BatchDecoder, SharedDecoder
+from semscale.supervise import confirmed
+from semscale.timing import Clock
+
+DECODED_TOGETHER = 32  # files handed to a batch decoder at once
+RESIZED_TOGETHER = 32  # images
+
+T = TypeVar("T")
+
+
+class Item(NamedTuple):
+    """One planned input on its way."""
+
+    shard: Shard
+    position: int  # in the plan
+    sample: Sample | Failure
+
+
+class Pixels(NamedTuple):
+    """One decoded image, ready for the encoder unless `whole`, and what is known of it."""
+
+    sample: Sample  # without its bytes
+    pixels: Array  # (H, W, 3) as the encoder wants them, or the whole image
+    whole: bool  # still to be resized on a device
+    width: int  # of the upright image, whatever size it was decoded at
+    height: int
+    sha256: str  # of the encoded file
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """What a GPU takes off the threads; None where they do it themselves."""
+
+    resizer: DeviceResizer | None = None
+    decoder: BatchDecoder | None = None
+
+
+class Preparer:
+    """Turns one sample into pixels. Called by `threads` threads at once; `close` it in the end."""
+
+    def __init__(
+        self,
+        spec: Preprocess,
+        mode: str,
+        *,
+        device: Device,
+        journal: Callable[[int], Journal],
+        settings: Settings,
+        clock: Clock,
+    ) -> None:
+        """`mode` is one of model.DECODES; `journal` opens one for so many threads.
+
+        After a crash everything is decoded here and nothing by the device's decoder: which file it died of, only a
+        decode in isolation could tell, and those are not its own.
+        """
+        self._spec, self._clock, self._exact = spec, clock, mode != "fast"
+        self._max_pixels = MAX_PIXELS if settings.max_pixels is None else settings.max_pixels
+        self._shrink_to = None if self._exact else spec.size
+        self.threads = settings.workers + (0 if device.decoder is None else 2 * DECODED_TOGETHER)
+        self.journal = journal(self.threads)
+        self._resizer = device.resizer
+        plain = partial(decode, max_pixels=self._max_pixels, shrink_to=self._shrink_to)
+        self._shared: SharedDecoder | None = None
+        if device.decoder is not None and not self.journal.suspects:
+            size = DECODED_TOGETHER
+            self._shared = SharedDecoder(device.decoder, plain, workers=settings.workers, batch_size=size)
+        self._decode = self._shared or plain
+
+    def __call__(self, item: Item) -> tuple[Shard, Pixels | Failure]:
+        """The pixels of one item, or why there are none."""
+        if isinstance(item.sample, Failure):
+            return item.shard, item.sample
+        with self._clock.stage("decode"):
+            return item.shard, self._pixels(item.sample, item.position)
+
+    def resized(self, prepared: Iterable[tuple[Shard, Pixels | Failure]]) -> Iterator[tuple[Shard, Pixels | Failure]]:
+        """The same items in the same order, whole images resized on the device, many at once. For one thread."""
+        if self._resizer is None:
+            yield from prepared
+            return
+        for some in _cut(prepared, lambda item: isinstance(item[1], Pixels) and item[1].whole, RESIZED_TOGETHER):
+            with self._clock.stage("resize"):
+                yield from _filled(some, self._resizer)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Images by who decoded them; empty where there was no choice."""
+        return {} if self._shared is None else self._shared.counts._asdict()
+
+    def close(self) -> None:
+        """End what `__call__` started, and let go of the journal."""
+        if self._shared is not None:
+            self._shared.close()
+        self.journal.close()
+
+    def _pixels(self, sample: Sample, position: int) -> Pixels | Failure:
+        torch.set_num_threads(1)  # per thread: the pool is the parallelism, nested threads only fight over the cores
+        try:
+            image = self._decoded(sample, position)
+        except InputError as error:
+            return _failure(sample, error)
+        whole = self._resizer is not None and self._resizer.fits(*image.shape[:2])
+        pixels = image if whole else preprocess(image, self._spec, exact=self._exact)
+        digest = hashlib.sha256(sample.image).hexdigest()
+        width, height = (None if self._exact else jpeg_size(sample.image)) or (image.shape[1], image.shape[0])
+        return Pixels(replace(sample, image=b""), pixels, whole, width, height, digest)
+
+    def _decoded(self, sample: Sample, position: int) -> Array:
+        """The decoded image. What was being decoded when an earlier process died is decoded in a process of its own."""
+        if position not in self.journal.suspects:
+            with self.journal.decoding(position):
+                return self._decode(sample.image)
+        try:
+            return decode_isolated(sample.image, max_pixels=self._max_pixels, shrink_to=self._shrink_to)
+        except InputError as error:
+            if error.code == "decoder-crashed":
+                confirmed(sample.uri)
+            raise
+
+
+def _failure(sample: Sample, error: InputError) -> Failure:
+    fingerprint = "" if error.code == "decoder-killed" else sample.fingerprint
+    known = (sample.group, sample.text, sample.model, sample.seed, fingerprint)
+    return Failure(sample.key, sample.uri, error.code, error.message, *known)
+
+
+def _cut(items: Iterable[T], counts: Callable[[T], bool], most: int) -> Iterator[list[T]]:
+    """Cut a stream after every `most` items that count."""
+    some: list[T] = []
+    counted = 0
+    for item in items:
+        some.append(item)
+        counted += counts(item)
+        if counted == most:
+            yield some
+            some, counted = [], 0
+    if some:
+        yield some
+
+
+def _filled(
+    items: Sequence[tuple[Shard, Pixels | Failure]], resizer: DeviceResizer
+) -> Iterator[tuple[Shard, Pixels | Failure]]:
+    whole = [item.pixels for _, item in items if isinstance(item, Pixels) and item.whole]
+    small = iter(resizer(whole) if whole else np.empty((0,), np.uint8))
+    for shard, item in items:
+        resized = isinstance(item, Pixels) and item.whole
+        yield shard, item._replace(pixels=next(small), whole=False) if resized else item
