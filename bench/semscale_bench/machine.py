@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import platform
 import subprocess
 from pathlib import Path
 from typing import Any
 
+from semscale.encoders import trt_library
+from semscale.encoders.trt_driver import driver_problem, find_gpu
 from semscale.provenance import PACKAGES, cpu_name, versions
+
+BACK_END_PACKAGES = ("openvino", "tensorrt-cu13", "tensorrt-rtx", "transformers")
+KERNEL_MODULE = Path("/proc/driver/nvidia/version")  # Linux
 
 
 def machine() -> dict[str, Any]:
-    """Processor, usable cores, memory in bytes, versions, and the commit where there is one."""
+    """Processor, GPU, usable cores, memory in bytes, versions, and the commit where there is one."""
     return {
         "cpu": cpu_name(),
+        "gpu": gpu(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "platform": platform.platform(),
         "python": platform.python_version(),
-        "packages": versions(PACKAGES),
+        "packages": versions(PACKAGES + BACK_END_PACKAGES),
         "commit": _commit(),
+    }
+
+
+def gpu() -> dict[str, Any] | None:
+    """The GPU's name and compute capability, its driver, and the TensorRT libraries by flavour; None without a GPU."""
+    if driver_problem():
+        return None
+    lines = KERNEL_MODULE.read_text(encoding="utf-8").splitlines() if KERNEL_MODULE.is_file() else []
+    return {
+        **dataclasses.asdict(find_gpu()),  # `driver` is the newest CUDA that it runs
+        "kernel_module": lines[0] if lines else None,
+        "tensorrt": {name: trt_library.load_library(name).version for name in trt_library.installed()},
     }
 
 

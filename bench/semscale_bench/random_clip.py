@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,10 @@ class Shape:
     image_size: int = 224
 
 
-def _transformer(width: int, layers: int, heads: int) -> dict[str, int]:
+def _transformer(width: int, layers: int, heads: int, *, mlp: int | None = None) -> dict[str, Any]:
     return {
         "hidden_size": width,
-        "intermediate_size": 4 * width,
+        "intermediate_size": mlp or 4 * width,
         "num_hidden_layers": layers,
         "num_attention_heads": heads,
     }
@@ -40,7 +40,29 @@ TINY = Shape(
     image_size=64,
 )
 VIT_B_32 = Shape(_transformer(768, 12, 12) | {"patch_size": 32}, _transformer(512, 12, 8), 512)
+VIT_B_16 = Shape(_transformer(768, 12, 12) | {"patch_size": 16}, _transformer(512, 12, 8), 512)
 VIT_L_14 = Shape(_transformer(1024, 24, 16) | {"patch_size": 14}, _transformer(768, 12, 12), 768)
+VIT_L_14_336 = replace(VIT_L_14, image_size=336)
+_GELU = {"hidden_act": "gelu"}  # OpenCLIP's models; OpenAI's take transformers' default, its approximation
+VIT_H_14 = Shape(
+    vision=_transformer(1280, 32, 16) | {"patch_size": 14} | _GELU,
+    text=_transformer(1024, 24, 16) | _GELU,
+    projection_dim=1024,
+)
+VIT_BIGG_14 = Shape(
+    vision=_transformer(1664, 48, 16, mlp=8192) | {"patch_size": 14} | _GELU,
+    text=_transformer(1280, 32, 20) | _GELU,
+    projection_dim=1280,
+)
+SHAPES = {  # by the names of the command line
+    "tiny": TINY,
+    "B/32": VIT_B_32,
+    "B/16": VIT_B_16,
+    "L/14": VIT_L_14,
+    "L/14@336": VIT_L_14_336,
+    "H/14": VIT_H_14,
+    "bigG/14": VIT_BIGG_14,
+}
 
 
 def write_clip(

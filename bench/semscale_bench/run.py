@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
+import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import click
 import rich.console
 from rich.table import Table
 
+from semscale.encoders import BACK_ENDS
 from semscale_bench.machine import machine
 from semscale_bench.measure import Timing, measure
 
@@ -63,6 +67,50 @@ def folder(source: Path, checkpoint: Path | None, repeats: int, save: Path | Non
     )
 
 
+def _sizes(_context: click.Context, _option: click.Parameter, text: str) -> tuple[int, ...]:
+    if not all(part.isdecimal() and int(part) > 0 for part in text.split(",")):
+        raise click.BadParameter(f"{text!r}: whole numbers above 0, with commas between them, such as 1,8,32")
+    return tuple(dict.fromkeys(int(part) for part in text.split(",")))
+
+
+@bench.command()
+@click.option("--model", "models", multiple=True, default=("B/32",), show_default=True,
+              help="B/32, B/16, L/14, L/14@336, H/14, bigG/14 or tiny, with random weights; a checkpoint folder; or "
+              "a folder that was exported, with its checkpoint beside the towers.")  # fmt: skip
+@click.option("--backend", "backends", type=click.Choice([name for name in BACK_ENDS if name != "fake"]), multiple=True,
+              help="Back ends, in every precision. [default: all]")  # fmt: skip
+@click.option("--batch-sizes", default="1,8,32,256", show_default=True, callback=_sizes, help="Inputs a batch.")
+@click.option("--tower", type=click.Choice(["image", "text", "both"]), default="image", show_default=True)
+@click.option("--repeats", type=click.IntRange(1), default=5, show_default=True)
+@click.option("--save", type=click.Path(path_type=Path, dir_okay=False), help="Write the JSON line here too.")
+def encoders(models: tuple[str, ...], backends: tuple[str, ...], batch_sizes: tuple[int, ...], tower: str,
+             repeats: int, save: Path | None) -> None:  # fmt: skip
+    """Every back end and precision that runs here: images a second.
+
+    What does not run is listed with the reason. Exits with 1 when nothing runs, or an output differs from float32 by
+    more than it may.
+    """
+    from semscale_bench import encoders_report as report
+    from semscale_bench.candidates import candidates
+    from semscale_bench.encoders import bench_tower
+    from semscale_bench.subjects import TOWERS, exported, subject
+
+    console, everything = rich.console.Console(highlight=False, soft_wrap=True, width=report.WIDTH), []
+    for model in models:
+        with exported(model) as folder:
+            for kind in TOWERS if tower == "both" else (tower,):
+                found = bench_tower(subject(model, folder, kind), candidates(backends), batch_sizes=batch_sizes,
+                                    repeats=repeats)  # fmt: skip
+                console.print(report.table(found))
+                console.print(*report.lines(found), sep="\n", markup=False)
+                everything.append(found)
+    regime = "the gate's probes in memory to embeddings in memory, copies to and from a GPU included"
+    _line({"regime": regime, "command": _command(), "encoders": [report.values(each) for each in everything]}, save)
+    if wrong := [sentence for found in everything for sentence in report.wrong(found)]:
+        click.echo("\n".join(wrong), err=True)
+        sys.exit(1)
+
+
 @bench.command()
 @click.option("--trials", type=click.IntRange(10), default=400, show_default=True, help="Simulated studies a row.")
 def coverage(trials: int) -> None:
@@ -99,10 +147,7 @@ def memory(sizes: tuple[int, ...], listed: int, save: Path | None) -> None:
         numbers = (f"{row.peak_bytes / 1e6:.0f}", f"{row.base_bytes / 1e6:.0f}", share, f"{row.seconds:.0f}")
         table.add_row(row.regime, f"{row.images}", *numbers)
     rich.console.Console(highlight=False, soft_wrap=True).print(table)
-    line = json.dumps({"rows": [dataclasses.asdict(row) for row in found], "machine": machine()})
-    click.echo(line)
-    if save is not None:
-        save.write_text(line + "\n", encoding="utf-8")
+    _line({"rows": [dataclasses.asdict(row) for row in found]}, save)
 
 
 def _report(regime: str, unit: str, found: dict[str, Timing], save: Path | None) -> None:
@@ -115,7 +160,16 @@ def _report(regime: str, unit: str, found: dict[str, Timing], save: Path | None)
         table.add_row(name, *row)
     rich.console.Console(highlight=False, soft_wrap=True).print(table)
     rows = [{**dataclasses.asdict(t), "rate": t.rate, "median": t.median, "spread": t.spread} for t in found.values()]
-    line = json.dumps({"regime": regime, "unit": unit, "timings": rows, "machine": machine()})
+    _line({"regime": regime, "unit": unit, "timings": rows}, save)
+
+
+def _line(values: dict[str, Any], save: Path | None) -> None:
+    """Print the JSON line, with the machine, and write it to `save` where one was given."""
+    line = json.dumps({**values, "machine": machine()})
     click.echo(line)
     if save is not None:
         save.write_text(line + "\n", encoding="utf-8")
+
+
+def _command() -> str:
+    return shlex.join(["semscale", *sys.argv[1:]])
