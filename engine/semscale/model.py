@@ -88,7 +88,7 @@ class Tokens:
     """How text becomes token ids."""
 
     length: int  # T, the fixed number of ids
-    eos: int  # id of the end-of-text token, at which the tower pools
+    eos: int  # id of the end-of-text token, at which CLIP pools
     pad: int  # id that fills the rest
 
 

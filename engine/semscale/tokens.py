@@ -15,7 +15,9 @@ from semscale.model import Array, ModelSpec, Tokens
 class Tokenizer:
     """The tokenizer beside an exported text tower.
 
-    Its ids equal those of Hugging Face's fast tokenizer called with `padding="max_length", truncation=True`.
+    Its ids equal those of Hugging Face's tokenizer called with `padding="max_length", truncation=True`, up to the last
+    padding: SigLIP attends to all T ids and pools at the last one, so that a wrong id there changes every embedding.
+    (CLIP is causal and pools at the first end-of-text token; to it nothing after that one matters.)
     """
 
     def __init__(self, folder: Path) -> None:
@@ -25,8 +27,6 @@ class Tokenizer:
         self._tokenizer.enable_truncation(max_length=self._tokens.length)
         self._tokenizer.no_padding()
         self._check_end()
-        # The embedding is taken at the first end-of-text token and attention is causal: what follows it, whatever
-        # its id, changes nothing.
         self._tokenizer.enable_padding(length=self._tokens.length, pad_id=self._tokens.pad)
 
     def encode(self, texts: Sequence[str]) -> tuple[Array, Array]:
@@ -40,7 +40,8 @@ class Tokenizer:
         return ids, np.array([bool(encoding.overflowing) for encoding in encodings], bool)
 
     def _check_end(self) -> None:
-        # Without this token the tower would pool at the first position and give every text the same embedding.
+        # Without this token CLIP would pool at the first position and give every text the same embedding, and SigLIP
+        # would see texts unlike any that it was trained on.
         if self._tokenizer.encode("").ids[-1:] != [self._tokens.eos]:
             raise ModelError(
                 f"tokenizer.json does not end a text with id {self._tokens.eos}, as model.json says it does; "
