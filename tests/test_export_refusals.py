@@ -78,7 +78,7 @@ def test_weights_with_a_missing_tensor_are_refused(copied, tmp_path):
 
 def test_other_family_is_refused(copied, tmp_path):
     set_in_json(copied / "config.json", model_type="bert")
-    with pytest.raises(ModelError, match=r"'bert' cannot be exported; supported are \['clip'\]"):
+    with pytest.raises(ModelError, match=r"'bert' cannot be exported; supported are \['clip', 'dinov2'"):
         semscale_export.export(str(copied), tmp_path / "out")
 
 

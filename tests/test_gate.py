@@ -22,7 +22,7 @@ WORDS = {
     "centred_p1": "the 1st percentile of the centred cosines is",
     "overlap": "nearest neighbours kept is",
     "score_change": "a group's consistency score is",
-    "length_change": "change of a length is",
+    "length_change": "change of a length over their median is",
 }
 
 

@@ -288,6 +288,7 @@ def test_floats_of_pillow_are_those_before_it_rounds():
 def test_tensorflow_1_takes_the_pixel_at_i_times_in_over_out():
     pixels = noise(40, 60)
     np.testing.assert_array_equal(preprocess(pixels[:20, :20], unrounded("bilinear-tf1", 10)), pixels[:20:2, :20:2])
+    assert preprocess(pixels, unrounded("bilinear-tf1")).dtype == np.float32
     halves = preprocess(pixels[:20, :20], unrounded("bilinear-tf1", 40)).astype(np.float64)
     source = pixels[:20, :20].astype(np.float64)
     np.testing.assert_allclose(halves[1:38:2, ::2], (source[:-1] + source[1:]) / 2, atol=1e-4)

@@ -8,7 +8,7 @@ reference. `compare` then says, in float64, how far apart they are:
                by 0.9 in many encoders, so that even the wrong image's embedding has a high plain cosine
     overlap    share of a probe's ten nearest neighbours that the reference has too, averaged over the probes
     score      largest change of a group's Semantic Consistency Score, of 100
-    length     largest relative change of an embedding's length
+    length     largest change of an embedding's length, of their median
 
 Only directions count in the first four, only lengths in the last. What fails is not used, and the error says so.
 """
@@ -46,7 +46,7 @@ class Limits:
     centred_p1: float
     overlap: float  # share, 0 to 1
     score_change: float  # of 100
-    length_change: float  # relative
+    length_change: float  # of the median length
 
 
 # fp16's are the project's aims, and TF32 keeps as many bits. Those of bf16 and int8 leave room for 3 to 10 times the
@@ -85,7 +85,7 @@ class Comparison:
     centred_p1: float
     overlap: float  # share, 0 to 1
     score_change: float  # of 100
-    length_change: float  # relative
+    length_change: float  # of the median length
     limits: Limits
     tower: str = "unnamed"  # "image" or "text"
     candidate: str = "the candidate"  # back end and precision
@@ -149,10 +149,15 @@ def compare(reference: Array, candidate: Array, groups: Array, *, precision: str
         n=len(both),
         invalid=int((~valid).sum()),
         invalid_reference=int((~known).sum()),
-        length_change=float(np.abs(lengths[1] / lengths[0] - 1).max(initial=0.0)),
+        length_change=_length_change(*lengths),
         limits=limits,
         **measured,
     )
+
+
+def _length_change(expected: Array, actual: Array) -> float:
+    """Of the median, because a raw embedding may be nearly zero, and its own rounding then as large as itself."""
+    return float(np.abs(actual - expected).max() / np.median(expected)) if len(expected) else 0.0
 
 
 def limits_of(precision: str) -> Limits:
@@ -219,7 +224,7 @@ _BOUNDS = {
     "centred_p1": "the 1st percentile of the centred cosines",
     "overlap": "the share of ten nearest neighbours kept",
     "score_change": "the largest change of a group's consistency score",
-    "length_change": "the largest relative change of a length",
+    "length_change": "the largest change of a length over their median",
 }
 
 

@@ -141,9 +141,9 @@ def _from_corners(channel: Array, shape: tuple[int, int]) -> Array:
         place = np.arange(length, dtype=np.float32) * np.float32(channel.shape[axis] / length)
         low = np.minimum(place.astype(np.int64), channel.shape[axis] - 1)
         high = np.minimum(low + 1, channel.shape[axis] - 1)
-        weight = (place - low)[:, None] if axis == 0 else place - low
+        weight = place - low.astype(np.float32)
         below, above = (channel.take(index, axis=axis).astype(np.float32) for index in (low, high))
-        channel = below + (above - below) * weight
+        channel = below + (above - below) * (weight[:, None] if axis == 0 else weight)
     return channel
 
 

@@ -28,7 +28,7 @@ class Tower:
     module: ImageTower | TextTower  # what is traced
     onnx_config: type[VisionOnnxConfig] | type[TextEncoderOnnxConfig]
     reference: Callable[[Sequence[Any]], Array]  # pixels or texts -> (N, D) unit rows by the family's own library
-    write_tokenizer: Callable[[Path], None] | None = None  # puts tokenizer.json into a folder; text towers
+    write_beside: Callable[[Path], None] | None = None  # puts what else belongs to it, a tokenizer say, into a folder
 
 
 class ImageTower(nn.Module):
@@ -143,5 +143,5 @@ def write_tower(tower: Tower, folder: Path) -> None:
     config = tower.onnx_config(tower.module.config)
     optimum_export(cast(Any, tower.module), config, folder / "model.onnx", opset=OPSET, input_shapes=shapes)
     (folder / "model.json").write_text(tower.spec.to_json(), encoding="utf-8")
-    if tower.write_tokenizer is not None:
-        tower.write_tokenizer(folder)
+    if tower.write_beside is not None:
+        tower.write_beside(folder)

@@ -15,7 +15,19 @@ from semscale_export.quiet import quiet
 if TYPE_CHECKING:
     from semscale_export.towers import Tower
 
-FAMILIES = {"clip": "semscale_export.families.clip"}
+FAMILIES = {
+    "clip": "semscale_export.families.clip",
+    "dinov2": "semscale_export.families.dinov2",
+    "dinov2_with_registers": "semscale_export.families.dinov2",
+    "efficientnet-lite0": "semscale_export.families.efficientnet_lite",
+    "fid-inception": "semscale_export.families.inception",
+    "open_clip": "semscale_export.families.open_clip",
+    "siglip": "semscale_export.families.siglip",
+}
+REFUSED = {  # model type -> why not, and what to export in its place
+    "siglip2": "it is a NaFlex checkpoint, which cuts each image into patches at a shape of its own, and an exported "
+    "tower takes one size; export a SigLIP 2 of fixed resolution, for example google/siglip2-base-patch16-224"
+}
 PACKAGES = {"torch": "torch", "transformers": "transformers", "optimum": "optimum-onnx", "onnx": "onnx"}
 
 
@@ -30,8 +42,11 @@ class Family(Protocol):
 def family_of(checkpoint: Checkpoint) -> Family:
     """Return the module that knows this checkpoint's family.
 
-    Raises ModelError for a family that is not in the table, MissingDependencyError when a library is not installed.
+    Raises ModelError for a family that is refused or not in the table, MissingDependencyError when a library is not
+    installed.
     """
+    if checkpoint.model_type in REFUSED:
+        raise ModelError(f"{checkpoint.name} cannot be exported: {REFUSED[checkpoint.model_type]}")
     if checkpoint.model_type not in FAMILIES:
         raise ModelError(
             f"{checkpoint.name}: model type {checkpoint.model_type!r} cannot be exported; "

@@ -1,0 +1,1 @@
+"""Networks that no library of the exporter defines, written from their papers."""
