@@ -59,3 +59,16 @@ def test_the_package_lists_what_it_offers():
         assert getattr(semscale, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'scores'"):
         semscale.scores  # noqa: B018
+
+
+def test_a_precision_is_taken_and_has_to_pass_the_gate(model, pictures, monkeypatch):
+    from semscale import gate
+    from semscale.errors import ParityError
+
+    exact, reduced = (semscale.encode_images(pictures, model=model, precision=name) for name in ("fp32", "int8"))
+    assert 1e-6 < np.abs(exact - reduced).max() < 0.1
+    monkeypatch.setitem(gate.LIMITS, "int8", gate.LIMITS["fp32"])
+    with pytest.raises(ParityError, match="onnx int8: the image tower is not used"):
+        semscale.encode_images(pictures, model=model, precision="int8")
+    with pytest.raises(ParityError, match="onnx int8: the text tower is not used"):
+        semscale.encode_texts(["a cat"], model=model, precision="int8")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 
-from semscale.encoders import DEFAULT_MODEL, load_spec, open_encoder
+from semscale.checked import open_checked
+from semscale.encoders import DEFAULT_MODEL, load_spec, precision_of
 from semscale.errors import ModelError, UsageError
-from semscale.model import Array
+from semscale.model import Array, Encoder
 from semscale.preprocess import preprocess, to_uint8
 from semscale.run import exported_folder
 from semscale.texts import TextTower
@@ -17,17 +19,20 @@ from semscale.tokens import Tokenizer
 BATCH = 32
 
 
-def encode_images(images: Iterable[Array], *, model: str = DEFAULT_MODEL, backend: str = "onnx") -> Array:
-    """Images -> (N, D) float32 embeddings of unit norm, the same as `score` would store for lossless files of them.
+def encode_images(
+    images: Iterable[Array], *, model: str = DEFAULT_MODEL, backend: str = "onnx", precision: str | None = None
+) -> Array:
+    """Images -> (N, D) float32 embeddings, the same as `score` would store for lossless files of them.
 
-    Each image is (H, W, 3) RGB, uint8, or float in [0, 1]; sizes may differ, and (N, H, W, 3) will do. Raises
-    UsageError, naming the image, for anything else: values are never rescaled on a guess.
+    They have unit norm where the model's have (docs/models.md). Each image is (H, W, 3) RGB, uint8, or float in [0, 1];
+    sizes may differ, and (N, H, W, 3) will do. Raises UsageError, naming the image, for anything else: values are never
+    rescaled on a guess.
     """
     folder = exported_folder(model) / "image"
     spec = load_spec(folder)
     assert spec.preprocess is not None, f"{folder}: an image tower without preprocessing"
     pixels = [preprocess(_checked(i, image), spec.preprocess) for i, image in enumerate(images)]
-    encoder = open_encoder(folder, backend=backend)
+    encoder = _opened(folder, backend, precision)
     try:
         rows = [encoder.encode(np.stack(pixels[at : at + BATCH])) for at in range(0, len(pixels), BATCH)]
     finally:
@@ -35,16 +40,23 @@ def encode_images(images: Iterable[Array], *, model: str = DEFAULT_MODEL, backen
     return np.concatenate([np.empty((0, spec.dim), np.float32), *rows])
 
 
-def encode_texts(texts: Sequence[str], *, model: str = DEFAULT_MODEL, backend: str = "onnx") -> tuple[Array, Array]:
+def encode_texts(
+    texts: Sequence[str], *, model: str = DEFAULT_MODEL, backend: str = "onnx", precision: str | None = None
+) -> tuple[Array, Array]:
     """Texts -> (N, D) float32 embeddings of unit norm, and (N,) bool: which were longer than the encoder reads.
 
     Raises ModelError when the model has no text tower.
     """
     folder = exported_folder(model) / "text"
     if not (folder / "model.json").exists():
-        raise ModelError(f"{model}: has no text tower; use a CLIP model")
-    tower = TextTower(load_spec(folder), lambda: (Tokenizer(folder), open_encoder(folder, backend=backend)))
+        raise ModelError(f"{model}: has no text tower; use a CLIP or SigLIP model")
+    tower = TextTower(load_spec(folder), lambda: (Tokenizer(folder), _opened(folder, backend, precision)))
     return tower.encode(texts)
+
+
+def _opened(folder: Path, backend: str, precision: str | None) -> Encoder:
+    """The tower, which has passed the numeric gate."""
+    return open_checked(folder, backend=backend, precision=precision_of(backend, precision))[0]
 
 
 def _checked(index: int, image: Array) -> Array:

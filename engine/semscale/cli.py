@@ -54,7 +54,7 @@ def _run_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(
         (
             click.option("--model", default=DEFAULT_MODEL, show_default=True,
-                         help="Hub id, checkpoint folder, exported folder, or 'demo' (bundled, for drawn scenes)."),
+                         help="Hub id, checkpoint folder, exported folder, 'demo', or a name in docs/models.md."),
             click.option("--backend", type=click.Choice(["auto", *BACK_ENDS]), default="auto", show_default=True,
                          help="What runs the encoder; docs/backends.md says when to choose which."),
             click.option("--precision", metavar="fp32|fp16|bf16|int8",
@@ -236,9 +236,10 @@ def export(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Export the CLIP checkpoint MODEL to ONNX towers and prove them equal to transformers.
+    """Export the checkpoint MODEL to ONNX towers and prove them equal to the original.
 
-    MODEL is a Hugging Face id, a checkpoint folder, or 'demo'; with --check it is a folder that was exported.
+    MODEL is a Hugging Face id, a checkpoint folder, 'demo', or the name of a model that comes with a package, such as
+    'fid-inception' (docs/models.md); with --check it is a folder that was exported.
     """
     from semscale import run
     from semscale.console import Console

@@ -116,7 +116,7 @@ class Console:
                 f"{row.tolerance:.0e}",
             )
         self._out.print(table)
-        self.say(f"exported to {out}, equal to transformers in float32 within the tolerance")
+        self.say(f"exported to {out}, equal to the original in float32 within the tolerance")
 
     def gate(self, found: Sequence[Any]) -> None:
         """How far every back end is from float32: cosines, shared neighbours, a score of 100; and which did not run."""

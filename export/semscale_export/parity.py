@@ -34,7 +34,7 @@ TEXTS = (
     "a photo of a cat",
     "",
     "Crème brûlée, 東京の夜景, a 👩‍🚀 riding a horse — 50 % off",
-    "an oil painting of " + "a lighthouse on a cliff above the sea at dusk, " * 20,
+    "an oil painting of " + "a lighthouse on a cliff above the sea at dusk, " * 40,
     "two <|endoftext|> in one text, and what follows the first",
 )
 
