@@ -61,13 +61,16 @@ class Limits:
 #     bf16  torch autocast   7.4e-5   2.9e-4    2.8e-4    0.9945    0.0562   4.5e-7
 #     bf16  OpenVINO         1.3e-4   7.9e-4    6.6e-4    0.9875    0.0935   4.8e-7
 #     int8  ONNX Runtime     1.6e-3   9.7e-3    8.7e-3    0.9820    0.1825   7.7e-7    the back end onnx
+#
+# Raw embeddings also change their length: of two random DINOv2 of 12 layers by 8.5e-5 in fp16 and 6.8e-4 in bf16 (the
+# larger one, torch), and by 1.8e-3 and 3.5e-3 in int8. (Their directions break the limits of bf16 and int8.)
 _HALF = Limits(0.9995, 0.999, 0.9995, 0.99, 0.05, 1e-3)
 LIMITS: Mapping[str, Limits] = {
     "fp32": Limits(0.999999, 0.99999, 0.999995, 0.999, 0.005, 1e-5),
     "tf32": _HALF,
     "fp16": _HALF,
-    "bf16": Limits(0.999, 0.995, 0.997, 0.96, 0.5, 1e-3),
-    "int8": Limits(0.99, 0.96, 0.97, 0.93, 1.0, 1e-3),
+    "bf16": Limits(0.999, 0.995, 0.997, 0.96, 0.5, 5e-3),
+    "int8": Limits(0.99, 0.96, 0.97, 0.93, 1.0, 2e-2),
 }
 
 
