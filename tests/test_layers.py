@@ -40,6 +40,7 @@ ALLOWED = {  # room -> the other rooms of the engine it may import
     "tables": set(),
     "store_spec": LEAVES,
     "store": LEAVES | {"files", "paths", "store_spec", "tables"},
+    "search": LEAVES | {"prefetch"},
     "stats": LEAVES,
     "metrics": LEAVES | {"stats"},
     "producers": LEAVES,
