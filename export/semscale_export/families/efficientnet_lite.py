@@ -32,7 +32,8 @@ HEAD = "head.safetensors"
 # Mean and deviation are the release's (efficientnet_lite_builder.py), and so is the crop, 0.875 of the shorter side
 # (preprocessing.py): 224 of 256. It crops before it resizes, which is the same up to rounding, and its bicubic is not
 # antialiased; Pillow's is, as in timm's settings for the same weights.
-PREPROCESS = Preprocess(size=256, crop=SIDE, filter="bicubic", mean=(127 / 255,) * 3, std=(128 / 255,) * 3)
+MEAN, STD = 127 / 255, 128 / 255
+PREPROCESS = Preprocess(256, SIDE, "bicubic", mean=(MEAN, MEAN, MEAN), std=(STD, STD, STD))
 
 
 def towers(checkpoint: Checkpoint) -> list[Tower]:

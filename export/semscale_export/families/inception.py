@@ -45,7 +45,8 @@ def towers(checkpoint: Checkpoint) -> list[Tower]:
 
     def reference(images: Sequence[Array]) -> Array:
         scaled = np.stack(images).astype(np.float32) / 255
-        normalised = torch.from_numpy((scaled - np.float32(preprocess.mean)) / np.float32(preprocess.std))
+        mean, std = (np.asarray(values, np.float32) for values in (preprocess.mean, preprocess.std))
+        normalised = torch.from_numpy((scaled - mean) / std)
         with torch.inference_mode():
             return original(normalised.permute(0, 3, 1, 2)).numpy()
 
@@ -99,5 +100,6 @@ def _state_dict(checkpoint: Checkpoint) -> dict[str, Tensor]:
 
 
 def _preprocess(checkpoint: Checkpoint) -> Preprocess:
-    mean, std = ((float(checkpoint.config[key]),) * 3 for key in ("mean", "std"))
-    return Preprocess(SIDE, SIDE, str(checkpoint.config["filter"]), mean, std, "stretch")
+    mean, std = (float(checkpoint.config[key]) for key in ("mean", "std"))
+    filter_name = str(checkpoint.config["filter"])
+    return Preprocess(SIDE, SIDE, filter_name, (mean, mean, mean), (std, std, std), "stretch")

@@ -186,10 +186,10 @@ class _Unit(nn.Module):
 
     def __init__(self, channels: int, layer: Conv) -> None:
         super().__init__()
-        kernel = (layer.kernel, layer.kernel) if isinstance(layer.kernel, int) else layer.kernel
-        padding = tuple(side // 2 for side in kernel) if layer.padded else (0, 0)
+        down, across = (layer.kernel, layer.kernel) if isinstance(layer.kernel, int) else layer.kernel
+        padding = (down // 2, across // 2) if layer.padded else (0, 0)
         self.channels = layer.channels
-        self.conv = nn.Conv2d(channels, layer.channels, kernel, layer.stride, padding)
+        self.conv = nn.Conv2d(channels, layer.channels, (down, across), layer.stride, padding)
 
     def forward(self, x: Tensor) -> Tensor:
         return functional.relu(self.conv(x))
