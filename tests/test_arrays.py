@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 from images import png, write_tree
@@ -61,7 +63,19 @@ def test_the_package_lists_what_it_offers():
         semscale.scores  # noqa: B018
 
 
-def test_a_precision_is_taken_and_has_to_pass_the_gate(model, pictures, monkeypatch):
+@pytest.mark.parametrize("texts", ["hello", [None], [b"a"], ["a", 3]])
+def test_texts_that_are_no_list_of_strings_are_refused(model, texts):
+    with pytest.raises(UsageError, match="give a list of strings, also for one"):
+        semscale.encode_texts(texts, model=model)
+
+
+def test_no_images_at_all_are_refused(model):
+    with pytest.raises(UsageError, match="give a list of arrays, also for one"):
+        semscale.encode_images(None, model=model)
+
+
+def test_a_precision_is_taken_and_has_to_pass_the_gate(tiny_export, tmp_path, pictures, monkeypatch):
+    model = str(shutil.copytree(tiny_export, tmp_path / "model"))  # what is found is written beside it
     from semscale import gate
     from semscale.errors import ParityError
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from unittest.mock import Mock
 
 import numpy as np
@@ -30,10 +32,15 @@ def random_inputs(spec, count, seed=0):
     return np.random.default_rng(seed).integers(0, high, (count, *spec.input_shape)).astype(spec.input_dtype)
 
 
+def edit_spec(path, **values):
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
 def identity_tower(folder, tiny_export, *, factor):
     """A text tower whose graph divides its ids by `factor`."""
     folder.mkdir(exist_ok=True)
     shutil.copyfile(tiny_export / "text/model.json", folder / "model.json")
+    edit_spec(folder / "model.json", dim=24, graph="")
     ids = helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["batch", 24])
     out = helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", 24])
     constant = helper.make_tensor("factor", TensorProto.FLOAT, [1], [factor])
@@ -93,8 +100,45 @@ def test_missing_or_damaged_model_is_named(tiny_export, tmp_path):
     with pytest.raises(ModelError, match=r"model\.onnx: no such file"):
         open_encoder(tmp_path)
     (tmp_path / "model.onnx").write_bytes((tiny_export / "image/model.onnx").read_bytes()[:5000])
+    with pytest.raises(ModelError, match=r"model\.onnx: not the file that was exported with model\.json"):
+        open_encoder(tmp_path)
+    edit_spec(tmp_path / "model.json", graph="")
     with pytest.raises(ModelError, match="ONNX Runtime cannot load it"):
         open_encoder(tmp_path)
+
+
+def test_the_graph_of_another_model_is_refused_by_every_back_end(tiny_export, tmp_path):
+    folder = Path(shutil.copytree(tiny_export / "image", tmp_path / "image"))
+    model = (folder / "model.onnx").read_bytes()
+    (folder / "model.onnx").write_bytes(model + b"\0")
+    for backend in ("onnx", "openvino"):
+        with pytest.raises(ModelError, match="not the file that was exported"):
+            open_encoder(folder, backend=backend, precision="fp32")
+    (folder / "model.onnx").write_bytes(model)
+    open_encoder(folder).close()
+
+
+@pytest.mark.parametrize("changes", [{"dim": 31}, {"input_shape": [32, 64, 3]}, {"input_dtype": "float32"}])
+def test_a_specification_that_the_graph_does_not_fit_is_refused(tiny_export, tmp_path, changes):
+    folder = Path(shutil.copytree(tiny_export / "image", tmp_path / "image"))
+    edit_spec(folder / "model.json", **changes)
+    with pytest.raises(ModelError, match=r"and model\.json says .*export the model again"):
+        open_encoder(folder)
+
+
+def test_towers_in_one_anothers_place_are_refused(tiny_export, tmp_path):
+    shutil.copytree(tiny_export / "text", tmp_path / "image")
+    with pytest.raises(ModelError, match="is of the text tower"):
+        load_spec(tmp_path / "image")
+
+
+@pytest.mark.parametrize("size", [0, -1, 10**9, "large"])
+def test_a_specification_with_an_impossible_size_is_refused(tiny_export, tmp_path, size):
+    folder = Path(shutil.copytree(tiny_export / "image", tmp_path / "image"))
+    spec = json.loads((folder / "model.json").read_text())
+    edit_spec(folder / "model.json", preprocess={**spec["preprocess"], "size": size})
+    with pytest.raises(ModelError, match=r"model\.json: not a model specification"):
+        load_spec(folder)
 
 
 @pytest.mark.parametrize(
@@ -196,8 +240,16 @@ class TestInt8:
         with pytest.raises(MissingDependencyError, match="quantising to int8 needs onnx"):
             open_encoder(folder, precision="int8")
 
+    def test_a_damaged_quantised_model_is_made_again(self, folder):
+        inputs = random_inputs(load_spec(folder), 3)
+        whole = open_encoder(folder, precision="int8").encode(inputs)
+        made = folder / "model.int8.onnx"
+        made.write_bytes(made.read_bytes()[:3000])
+        np.testing.assert_array_equal(open_encoder(folder, precision="int8").encode(inputs), whole)
+
     def test_damaged_or_missing_model_leaves_nothing_behind(self, folder):
         (folder / "model.onnx").write_bytes((folder / "model.onnx").read_bytes()[:5000])
+        edit_spec(folder / "model.json", graph="")
         with pytest.raises(ModelError, match="cannot quantise it"):
             open_encoder(folder, precision="int8")
         assert sorted(os.listdir(folder)) == ["model.json", "model.onnx"]
@@ -224,6 +276,7 @@ class TestOpenVino:
         with pytest.raises(ModelError, match=r"model\.onnx: no such file"):
             open_encoder(tmp_path, backend="openvino", precision="fp32")
         (tmp_path / "model.onnx").write_bytes((tiny_export / "image/model.onnx").read_bytes()[:5000])
+        edit_spec(tmp_path / "model.json", graph="")
         with pytest.raises(ModelError, match="OpenVINO cannot load it"):
             open_encoder(tmp_path, backend="openvino", precision="fp32")
 

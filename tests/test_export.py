@@ -160,7 +160,7 @@ def test_embedding_of_length_zero_is_caught(tmp_path):
     model = CLIPModel.from_pretrained(folder)
     torch.nn.init.zeros_(model.visual_projection.weight)
     model.save_pretrained(folder)
-    with pytest.raises(ModelError, match=r"image tower differs from its reference .* cosine distance nan"):
+    with pytest.raises(ModelError, match="image tower gives embeddings that are zero or not finite"):
         semscale_export.export(str(folder), tmp_path / "out")
 
 

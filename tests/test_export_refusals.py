@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 from checkpoints import set_in_json, write_clip
@@ -127,3 +129,67 @@ def test_tokenizer_that_ends_elsewhere_than_the_model_pools_is_refused(tmp_path)
     folder = write_clip(tmp_path / "clip", eos_token_id=7)
     with pytest.raises(ModelError, match=r"text_config\.eos_token_id 7"):
         semscale_export.export(str(folder), tmp_path / "out")
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), 1j])
+def test_weights_that_are_no_numbers_are_refused_by_name(copied, tmp_path, number):
+    tensors = load_file(copied / "model.safetensors")
+    spoilt = tensors["visual_projection.weight"].to(torch.complex64 if isinstance(number, complex) else torch.float32)
+    spoilt[0, 0] = number
+    torch.save({**tensors, "visual_projection.weight": spoilt}, tmp_path / "weights.pt")
+    with pytest.raises(ModelError, match=r"visual_projection\.weight holds numbers that are"):
+        semscale_export.export(str(copied), tmp_path / "out", weights=tmp_path / "weights.pt")
+
+
+def test_weights_without_a_place_in_the_model_are_refused(copied, tmp_path):
+    set_in_json(copied / "config.json", vision_config={"num_hidden_layers": 1, **vision_of(copied)})
+    with pytest.raises(ModelError, match=r"for which this CLIPModel has no place, among them vision_model\.encoder"):
+        semscale_export.export(str(copied), tmp_path / "out")
+
+
+def vision_of(folder):
+    config = json.loads((folder / "config.json").read_text())["vision_config"]
+    return {name: value for name, value in config.items() if name != "num_hidden_layers"}
+
+
+def test_the_head_of_another_task_and_old_position_ids_do_no_harm(copied, tmp_path):
+    tensors = load_file(copied / "model.safetensors")
+    more = {"classifier.weight": torch.zeros(2, 2), "vision_model.embeddings.position_ids": torch.arange(17)[None]}
+    save_file({**tensors, **more}, copied / "model.safetensors", {"format": "pt"})
+    semscale_export.export(str(copied), tmp_path / "out")
+    assert (tmp_path / "out/text/model.onnx").is_file()
+
+
+@pytest.mark.parametrize("size", [0, 10**9, "large"])
+def test_an_impossible_size_is_refused(copied, tmp_path, size):
+    set_in_json(copied / "preprocessor_config.json", size={"shortest_edge": size})
+    with pytest.raises(ModelError, match="size"):
+        semscale_export.export(str(copied), tmp_path / "out")
+
+
+@pytest.mark.parametrize("mean", ["hi", [float("nan"), 0.5, 0.5], [[1], [2], [3]]])
+def test_a_mean_that_is_no_number_is_refused(copied, tmp_path, mean):
+    set_in_json(copied / "preprocessor_config.json", image_mean=mean)
+    with pytest.raises(ModelError, match="image_mean"):
+        semscale_export.export(str(copied), tmp_path / "out")
+
+
+def test_an_export_is_not_exported_again(tiny_export, tmp_path):
+    with pytest.raises(UsageError, match="already an exported model"):
+        semscale_export.export(str(tiny_export), tmp_path / "out")
+
+
+def test_options_that_do_not_go_with_the_model_are_refused(copied, tmp_path):
+    with pytest.raises(UsageError, match="leave --weights out"):
+        semscale_export.export("demo", tmp_path / "out", weights=copied / "model.safetensors")
+    for model in ("demo", str(copied)):
+        with pytest.raises(UsageError, match="leave --revision out"):
+            semscale_export.export(model, tmp_path / "out", revision="main")
+
+
+def test_an_index_may_not_name_files_elsewhere(copied, tmp_path):
+    (copied / "model.safetensors").rename(tmp_path / "elsewhere.safetensors")
+    index = {"weight_map": {"visual_projection.weight": "../elsewhere.safetensors"}}
+    (copied / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(ModelError, match="fetch the checkpoint again"):
+        semscale_export.export(str(copied), tmp_path / "out")

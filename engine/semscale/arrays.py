@@ -28,6 +28,8 @@ def encode_images(
     sizes may differ, and (N, H, W, 3) will do. Raises UsageError, naming the image, for anything else: values are never
     rescaled on a guess.
     """
+    if not isinstance(images, Iterable):
+        raise UsageError(f"images are {type(images).__name__}; give a list of arrays, also for one")
     folder = exported_folder(model) / "image"
     spec = load_spec(folder)
     assert spec.preprocess is not None, f"{folder}: an image tower without preprocessing"
@@ -47,6 +49,8 @@ def encode_texts(
 
     Raises ModelError when the model has no text tower.
     """
+    if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+        raise UsageError(f"texts are {type(texts).__name__}; give a list of strings, also for one")
     folder = exported_folder(model) / "text"
     if not (folder / "model.json").exists():
         raise ModelError(f"{model}: has no text tower; use a CLIP or SigLIP model")

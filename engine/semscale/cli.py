@@ -57,7 +57,7 @@ def _run_options(command: Callable[..., None]) -> Callable[..., None]:
                          help="Hub id, checkpoint folder, exported folder, 'demo', or a name in docs/models.md."),
             click.option("--backend", type=click.Choice(["auto", *BACK_ENDS]), default="auto", show_default=True,
                          help="What runs the encoder; docs/backends.md says when to choose which."),
-            click.option("--precision", metavar="fp32|fp16|bf16|int8",
+            click.option("--precision", metavar="fp32|tf32|fp16|bf16|int8",
                          help="Of the encoder, compared with float32 before it is used. [default: the back end's]"),
             click.option("--clip-score", type=click.Choice(list(PRESETS)), default="torchmetrics", show_default=True,
                          help="Whose convention of the CLIP score: scale, clamping and prefix."),
@@ -219,9 +219,8 @@ def report(out: Path) -> None:
 @click.option("--weights", type=click.Path(path_type=Path, dir_okay=False, exists=True),
               help="File of weights to read instead of the checkpoint's; a pickle as plain tensors.")  # fmt: skip
 @click.option("--tensorrt", is_flag=True, help="Build TensorRT engines too; an export that is there already is kept.")
-@click.option("--precision", type=click.Choice(["fp16", "fp32"]), default="fp16", show_default=True,
-              help="Of the TensorRT engines.")  # fmt: skip
-@click.option("--max-batch", type=click.IntRange(1), default=256, show_default=True, help="Of the TensorRT engines.")
+@click.option("--precision", type=click.Choice(["fp16", "fp32"]), help="Of the TensorRT engines. [default: fp16]")
+@click.option("--max-batch", type=click.IntRange(1), help="Of the TensorRT engines. [default: 256]")
 @click.option("--check", is_flag=True, help="Compare every back end that runs here with float32; MODEL is an export.")
 @_output_options
 def export(
@@ -230,8 +229,8 @@ def export(
     revision: str | None,
     weights: Path | None,
     tensorrt: bool,
-    precision: str,
-    max_batch: int,
+    precision: str | None,
+    max_batch: int | None,
     check: bool,
     as_json: bool,
     quiet: bool,
@@ -245,6 +244,10 @@ def export(
     from semscale.console import Console
 
     console, package = Console(quiet=quiet), run.export_package()
+    if check and (out or revision or weights or tensorrt):
+        raise click.UsageError("--check compares an export that is there; leave the other options out.")
+    if not tensorrt and (precision or max_batch):
+        raise click.UsageError("--precision and --max-batch are of engines; add --tensorrt.")
     if check:
         _check(console, Path(model), as_json=as_json)
         return
@@ -252,7 +255,7 @@ def export(
         raise click.UsageError("Missing option '-o' / '--out'.")
     if tensorrt:
         engines = run.export_engines()
-        settings = engines.EngineSettings(precision=precision, max_batch=max_batch)
+        settings = engines.EngineSettings(precision=precision or "fp16", max_batch=max_batch or engines.MAX_BATCH)
         rows, _ = engines.export_engines(model, out, settings, say=console.say, revision=revision, weights=weights)
     else:
         rows = package.export(model, out, revision=revision, weights=weights)

@@ -103,7 +103,10 @@ class Console:
         )
 
     def parity(self, rows: Sequence[Any], out: Path) -> None:
-        """How far an export is from its original."""
+        """How far an export is from its original; no rows where it was there already."""
+        if not rows:
+            self.say(f"{out} was exported before, and is kept as it is")
+            return
         table = Table(box=None, pad_edge=False)
         for column in ("tower", "batch", "cosine distance", "largest difference", "tolerance"):
             table.add_column(column, justify="right")

@@ -19,6 +19,7 @@ MODULES = {  # packages whose module has another name
     "faiss-cpu": "faiss",
     "faiss-gpu": "faiss",
     "optimum-onnx": "optimum",
+    "protobuf": "google.protobuf",
     "tensorrt-cu13": "tensorrt",
     "tensorrt-rtx": "tensorrt_rtx",
     "nvidia-nvimgcodec-cu13": "nvidia.nvimgcodec",

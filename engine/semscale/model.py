@@ -24,6 +24,7 @@ from semscale.errors import ModelError
 
 Array = npt.NDArray[Any]
 SPEC_FORMAT = 1
+MAX_SIDE = 4096  # pixels of an encoder's input; a strip of 12 times that is still resized in memory
 DECODES = ("exact", "fast", "gpu")  # ways of decoding, the default first
 DTYPES = ("float32", "float16")  # of stored vectors, the default first
 
@@ -82,6 +83,11 @@ class Preprocess:
     std: tuple[float, float, float]
     geometry: Literal["crop", "stretch"] = "crop"  # keep the proportions and crop, or make it square
 
+    def __post_init__(self) -> None:
+        for name in ("size", "crop"):
+            if not 1 <= getattr(self, name) <= MAX_SIDE:
+                raise ValueError(f"{name} of {getattr(self, name)} pixels; it must be from 1 to {MAX_SIDE}")
+
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
@@ -107,6 +113,7 @@ class ModelSpec:
     preprocess: Preprocess | None = None  # image towers
     tokens: Tokens | None = None  # text towers
     note: str = ""  # a warning that every report shows, for example of a demo encoder
+    graph: str = ""  # SHA-256 of model.onnx and the weights beside it; "" where there is none
 
     def to_json(self) -> str:
         """Return the text of `model.json`."""

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import semscale.encoders
-from semscale.errors import MissingDependencyError, ModelError
+from semscale.encoders import find_exported
+from semscale.errors import MissingDependencyError, ModelError, UsageError
 from semscale_export.packaged import PACKAGED, find_packaged
 
 PROBE_SECONDS = 10.0  # how long the hub may take to answer at all
@@ -70,7 +71,7 @@ class Checkpoint:
             return [self.folder / WEIGHTS]
         if (self.folder / INDEX).is_file():
             names = set(_read_json(self.folder / INDEX).get("weight_map", {}).values())
-            missing = sorted(name for name in names if not (self.folder / name).is_file())
+            missing = sorted(n for n in names if Path(n).name != n or not (self.folder / n).is_file())
             if names and not missing:
                 return [self.folder / name for name in sorted(names)]
             raise ModelError(f"{self.folder}: {INDEX} names {missing or 'no files'}; fetch the checkpoint again")
@@ -87,16 +88,22 @@ def find_checkpoint(model: str, *, revision: str | None = None, weights: Path | 
     That is "demo" or a name of packaged.PACKAGED, a folder if there is one of that name, else a hub id. `revision` is
     a branch, tag or commit on the hub; it may also be part of the name, as in owner/name@revision. `weights` is a file
     that is read instead of the checkpoint's own. What was downloaded before is found without network. Raises
-    ModelError when there is no such checkpoint.
+    ModelError when there is no such checkpoint, UsageError for options that do not go with it.
     """
     if weights is not None and not weights.is_file():
         raise ModelError(f"{weights}: no such file; give --weights a file of weights")
+    if revision and (model == DEMO or model in PACKAGED or Path(model).is_dir()):
+        raise UsageError(f"{model} is not on the hub, and has no revision {revision!r}; leave --revision out")
     if model == DEMO:
+        if weights is not None:
+            raise UsageError("the demo encoder has its own weights; leave --weights out")
         return _demo()
     if model in PACKAGED:
         given = weights or find_packaged(model)
         return Checkpoint(model, given.parent, PACKAGED[model].config, given)
     local = Path(model)
+    if find_exported(local):
+        raise UsageError(f"{model}: already an exported model; give it to --model as it is, or to export --check")
     if local.is_dir():
         return _checkpoint(local.resolve().name, local, weights)
     hub_id, _, pinned = model.partition("@")

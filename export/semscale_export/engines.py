@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from semscale.encoders import find_exported, load_spec
+from semscale.encoders import check_graph, find_exported, load_spec
 from semscale.encoders.trt_driver import ANY_GPU, driver_problem, find_gpu
 from semscale.encoders.trt_files import PRECISIONS, RECIPE, EngineKey, graph_sha256, precision_folder
 from semscale.encoders.trt_library import FLAVOURS, Library, installed, load_library
@@ -79,6 +79,9 @@ def add_engines(checkpoint: Checkpoint, out: Path, settings: EngineSettings, *, 
     written; MissingDependencyError.
     """
     library = _check(settings)
+    for tower in ("image", "text"):
+        if (out / tower).is_dir():
+            check_graph(out / tower)
     family = family_of(checkpoint)
     with quiet():
         towers = family.towers(checkpoint)

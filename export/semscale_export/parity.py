@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,6 +95,11 @@ def write(rows: Sequence[ParityRow], path: Path, gates: Sequence[Comparison] = (
     failed = [row for row in rows if not row.passed]
     if failed:
         worst = min(failed, key=lambda row: row.min_cosine)
+        if any(math.isnan(row.min_cosine) for row in failed):
+            raise ParityError(
+                f"the {worst.tower} tower gives embeddings that are zero or not finite, in the original too or in the "
+                "export alone; check the checkpoint's weights. Nothing was kept"
+            )
         raise ParityError(
             f"the exported {worst.tower} tower differs from its reference at batch size {worst.batch_size}: cosine "
             f"distance {1 - worst.min_cosine:.3g}, allowed {worst.tolerance:g}. Nothing was kept; report this with "

@@ -56,7 +56,8 @@ class TorchEncoder:
         self._device = _device(precision)
         spec = load_spec(folder)
         tower = _tower(checkpoint_of(folder, spec), spec)
-        if replace(tower.spec, name=spec.name) != spec:  # the weights are the same, and a file beside them is not
+        # The weights are the same, and a file beside them is not.
+        if replace(tower.spec, name=spec.name, graph=spec.graph) != spec:
             raise ModelError(f"{folder}: the checkpoint's configuration changed since; export the model again")
         self.spec = replace(spec, precision=precision)
         self._threads = threads

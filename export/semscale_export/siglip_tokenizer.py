@@ -54,7 +54,10 @@ def load_siglip_tokenizer(checkpoint: Checkpoint) -> SiglipTokenizer:
     for module, package in PACKAGES.items():
         if not _is_installed(module):
             raise MissingDependencyError(f"the tokenizer of {checkpoint.name} (spiece.model)", package, "export")
-    return load_part(checkpoint, SiglipTokenizer, "the tokenizer's file spiece.model")
+    found = load_part(checkpoint, SiglipTokenizer, "the tokenizer's file spiece.model")
+    if not isinstance(found, SiglipTokenizer):  # transformers answers False to what is no SentencePiece model
+        raise ModelError(f"{checkpoint.name}: spiece.model is not a SentencePiece model; fetch the checkpoint again")
+    return found
 
 
 def convert(checkpoint: Checkpoint, tokenizer: SiglipTokenizer) -> Tokenizer:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 from semscale.errors import ModelError
-from semscale.model import ModelSpec, Preprocess, Tokens
+from semscale.model import MAX_SIDE, ModelSpec, Preprocess, Tokens
 from semscale.preprocess import UNROUNDED
 from semscale_export.checkpoint import Checkpoint
 
@@ -82,8 +83,9 @@ def _geometry(checkpoint: Checkpoint, processor: Any, square: dict[str, int]) ->
             raise _cannot(checkpoint, "size", size, takes)
         return square["height"], "stretch"
     _require(checkpoint, processor, do_center_crop=True)
-    if (side := size.get("shortest_edge")) is None:
-        raise _cannot(checkpoint, "size", size, "a shortest_edge")
+    side = size.get("shortest_edge")
+    if not isinstance(side, int) or not 1 <= side <= MAX_SIDE:
+        raise _cannot(checkpoint, "size", size, f"a shortest_edge from 1 to {MAX_SIDE}")
     if dict(processor.crop_size) != square:
         raise _cannot(checkpoint, "crop_size", dict(processor.crop_size), takes)
     return side, "crop"
@@ -96,10 +98,11 @@ def _require(checkpoint: Checkpoint, processor: Any, **wanted: bool) -> None:
 
 
 def _rgb(checkpoint: Checkpoint, setting: str, values: Any) -> tuple[float, float, float]:
-    channels = tuple(float(value) for value in values) if isinstance(values, list | tuple) else (float(values),) * 3
-    if len(channels) != 3 or (setting == "image_std" and 0 in channels):
-        raise _cannot(checkpoint, setting, values, "three numbers, of which a deviation is not zero")
-    return channels
+    channels = tuple(values) if isinstance(values, list | tuple) else (values,) * 3
+    numbers = [float(value) for value in channels if isinstance(value, int | float) and math.isfinite(value)]
+    if len(channels) != 3 or len(numbers) != 3 or (setting == "image_std" and 0 in numbers):
+        raise _cannot(checkpoint, setting, values, "three finite numbers, of which a deviation is not zero")
+    return numbers[0], numbers[1], numbers[2]
 
 
 def _cannot(checkpoint: Checkpoint, setting: str, value: Any, wanted: Any) -> ModelError:

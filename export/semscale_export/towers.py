@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,6 +13,7 @@ from optimum.exporters.onnx.config import TextEncoderOnnxConfig, VisionOnnxConfi
 from optimum.utils import DummyVisionInputGenerator, NormalizedTextConfig, NormalizedVisionConfig
 from torch import Tensor, nn
 
+from semscale.encoders import graph_sha256
 from semscale.model import Array, ModelSpec
 
 OPSET = 18  # from 17 on a LayerNormalization stays one node, which half precision needs
@@ -142,6 +143,7 @@ def write_tower(tower: Tower, folder: Path) -> None:
     shapes = {"sequence_length": tower.spec.input_shape[0]} if tower.spec.kind == "text" else {}
     config = tower.onnx_config(tower.module.config)
     optimum_export(cast(Any, tower.module), config, folder / "model.onnx", opset=OPSET, input_shapes=shapes)
-    (folder / "model.json").write_text(tower.spec.to_json(), encoding="utf-8")
+    spec = replace(tower.spec, graph=graph_sha256(folder / "model.onnx"))
+    (folder / "model.json").write_text(spec.to_json(), encoding="utf-8")
     if tower.write_beside is not None:
         tower.write_beside(folder)

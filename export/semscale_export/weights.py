@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,21 @@ def load_weights(checkpoint: Checkpoint) -> dict[str, Tensor]:
     return found
 
 
+def check_numbers(checkpoint: Checkpoint, tensors: Iterable[tuple[str, Tensor]]) -> None:
+    """Raise ModelError, naming it, for the first of some tensors by name that holds a complex number, NaN or infinity."""
+    for name, tensor in tensors:
+        if tensor.is_complex() or (tensor.is_floating_point() and not _finite(tensor)):
+            raise ModelError(
+                f"{checkpoint.name}: {name} holds numbers that are complex, infinite or none at all; fetch the weights "
+                "again, or train again from an earlier checkpoint"
+            )
+
+
+def _finite(tensor: Tensor) -> bool:
+    """Whether all numbers are; those of one byte cannot be asked."""
+    return bool((tensor.float() if tensor.element_size() == 1 else tensor).isfinite().all())
+
+
 def _safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
@@ -39,11 +55,13 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
 
 def _pickled(path: Path) -> dict[str, Tensor]:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # unpickling garbage raises anything at all
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what is odd about the file, the error says
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # unpickling garbage raises anything at all, and advises to run what it refused
         raise ModelError(
-            f"{path}: the weights cannot be loaded as plain tensors ({str(error).splitlines()[0]}); give a file that "
-            "torch.load reads with weights_only=True, or convert it to safetensors where you trust it"
+            f"{path}: the weights cannot be loaded as plain tensors (torch says {type(error).__name__}): damaged, or "
+            "something that would run code. Give a file that torch.load reads with weights_only=True"
         ) from error
     return _tensors(content, path)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
+from semscale import files
 from semscale.encoders.machine import amx
 from semscale.errors import MissingDependencyError, ModelError, UsageError
 from semscale.model import Encoder, ModelSpec
@@ -60,7 +63,10 @@ def load_spec(folder: Path) -> ModelSpec:
         raise ModelError(
             f"{path}: cannot be read ({error.strerror}); give the folder of one tower, such as MODEL/image"
         ) from error
-    return ModelSpec.from_json(text, where=str(path))
+    spec = ModelSpec.from_json(text, where=str(path))
+    if folder.name in {"image", "text"} and spec.kind != folder.name:
+        raise ModelError(f"{path}: is of the {spec.kind} tower; put the folders image and text back in their places")
+    return spec
 
 
 def precision_of(backend: str, precision: str | None = None) -> str:
@@ -89,7 +95,32 @@ def open_encoder(
     installed, and ModelError when the tower cannot be loaded.
     """
     chosen = precision_of(backend, precision)
-    return _opener(backend).open(folder, threads=threads, precision=chosen)
+    opener = _opener(backend)
+    check_graph(folder)
+    return opener.open(folder, threads=threads, precision=chosen)
+
+
+def graph_sha256(graph: Path) -> str:
+    """Return the SHA-256, hexadecimal, of a graph and of the weights beside it; "" when there is none."""
+    parts = sorted(path for path in graph.parent.glob(f"{graph.name}*") if path.is_file())
+    digests = [_sha256(path, path.stat().st_mtime_ns, path.stat().st_size) for path in parts]
+    if graph not in parts:
+        return ""
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def check_graph(folder: Path) -> None:
+    """Raise ModelError unless `model.onnx` in `folder` is the one that its specification was written for."""
+    wanted, graph = load_spec(folder).graph, folder / "model.onnx"
+    if wanted and graph_sha256(graph) not in {wanted, ""}:  # without it, the back end says what is missing
+        raise ModelError(f"{graph}: not the file that was exported with model.json; export the model again")
+
+
+@cache
+def _sha256(path: Path, modified: int, size: int) -> str:
+    """A file's, found once while it stays as it is: its weights may be gigabytes."""
+    del modified, size
+    return files.sha256(path)
 
 
 def _opener(name: str) -> Opener:

@@ -12,7 +12,7 @@ from semscale.encoders import BACK_ENDS
 from semscale.encoders.machine import amx
 from semscale.encoders.trt_driver import driver_problem
 from semscale.encoders.trt_files import precision_folder
-from semscale.errors import MissingDependencyError
+from semscale.errors import MissingDependencyError, UsageError
 
 ORDER = ("tensorrt", "cuda", "openvino", "onnx", "torch")  # the fastest first
 NEEDED = {  # any one of these modules; what a back end needs beyond them, `_obstacle` says
@@ -66,7 +66,7 @@ def facts(model: Path) -> Facts:
 def choose(found: Facts, candidates: Sequence[str] = ORDER) -> Choice:
     """Return the first of `candidates` that can run, with why, and why none before it can.
 
-    Raises MissingDependencyError when none can.
+    Raises MissingDependencyError when not even the usual one can, UsageError when none of few can.
     """
     passed: list[str] = []
     for backend in candidates:
@@ -76,7 +76,9 @@ def choose(found: Facts, candidates: Sequence[str] = ORDER) -> Choice:
             reasons = [_reason(backend, found), *dict.fromkeys(passed)]
             return Choice(backend, precision, f"{backend} ({precision}): {'; '.join(reasons)}")
         passed.append(obstacle)
-    raise MissingDependencyError("every back end", "onnxruntime", "cpu")
+    if "onnx" in candidates:
+        raise MissingDependencyError("every back end", "onnxruntime", "cpu")
+    raise UsageError(f"of {' and '.join(candidates)}, which could run this, none can here: {'; '.join(passed)}")
 
 
 def _obstacle(backend: str, found: Facts) -> str:

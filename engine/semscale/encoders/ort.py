@@ -16,9 +16,10 @@ from semscale.encoders.checks import check_inputs
 from semscale.encoders.int8 import quantised
 from semscale.encoders.machine import usable_cores
 from semscale.errors import ModelError, UsageError
-from semscale.model import Array
+from semscale.model import Array, ModelSpec
 
 CPU = "CPUExecutionProvider"
+ONNX_TYPES = {"float32": "float"}  # where it has another name than NumPy's
 ERRORS_ONLY = 3  # ONNX Runtime's severity
 LOAD_ERRORS = (
     state.Fail,
@@ -49,8 +50,16 @@ class OrtEncoder:
         """
         self.spec = replace(load_spec(folder), precision=precision)
         path = quantised(folder) if precision == "int8" else folder / "model.onnx"
-        self._session: onnxruntime.InferenceSession | None = new_session(path, options_for(threads), provider)
+        try:
+            session = new_session(path, options_for(threads), provider)
+        except ModelError:
+            if precision != "int8":
+                raise
+            path.unlink()  # made here, and damaged since
+            session = new_session(path := quantised(folder), options_for(threads), provider)
+        self._session: onnxruntime.InferenceSession | None = session
         self._input = self._session.get_inputs()[0].name
+        check_shapes(self._session, self.spec, path)
         self._rows_at_once = 1 if precision == "int8" else None
 
     @classmethod
@@ -105,6 +114,15 @@ def new_session(
             "the provider needs, and says on standard error what that is"
         )
     return session
+
+
+def check_shapes(session: onnxruntime.InferenceSession, spec: ModelSpec, path: Path) -> None:
+    """Raise ModelError unless a session takes and gives what the specification says."""
+    given, made = session.get_inputs()[0], session.get_outputs()[0]
+    found = (given.type, tuple(given.shape[1:]), tuple(made.shape[1:]))
+    wanted = (f"tensor({ONNX_TYPES.get(spec.input_dtype, spec.input_dtype)})", spec.input_shape, (spec.dim,))
+    if found != wanted:
+        raise ModelError(f"{path}: has {found}, and model.json says {wanted}; export the model again")
 
 
 def options_for(threads: int | None) -> onnxruntime.SessionOptions:

@@ -19,7 +19,7 @@ from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from semscale.errors import ModelError
 from semscale.model import Array, Tokens
 from semscale_export.checkpoint import Checkpoint
-from semscale_export.hugging_face import UNREADABLE, load_model, load_part
+from semscale_export.hugging_face import load_model, load_part
 from semscale_export.siglip_tokenizer import convert, load_siglip_tokenizer
 from semscale_export.spec import image_spec, preprocess_of, text_spec
 from semscale_export.towers import ImageTower, ImageTowerOnnxConfig, TextTower, TextTowerOnnxConfig, Tower, unit
@@ -61,6 +61,11 @@ def towers(checkpoint: Checkpoint) -> list[Tower]:
     Raises ModelError when a file is missing or damaged, or when it asks for what the engine cannot express, and
     MissingDependencyError when its tokenizer needs a library that is not installed.
     """
+    if not checkpoint.config.get("vision_config", {}).get("vision_use_head", True):
+        raise ModelError(
+            f"{checkpoint.name}: config.json says vision_use_head = false, so the checkpoint has no image embedding; "
+            "give the whole SigLIP that it was taken from"
+        )
     reference, exported = _tokenizers(checkpoint)
     processor = load_part(checkpoint, SiglipImageProcessor, "preprocessor_config.json")
     model: SiglipModel = load_model(checkpoint, SiglipModel)
@@ -69,11 +74,6 @@ def towers(checkpoint: Checkpoint) -> list[Tower]:
 
 def _image_tower(checkpoint: Checkpoint, model: SiglipModel, processor: SiglipImageProcessor) -> Tower:
     config = model.config.vision_config
-    if not model.vision_model.use_head:
-        raise ModelError(
-            f"{checkpoint.name}: config.json says vision_use_head = false, so the checkpoint has no image embedding; "
-            "give the whole SigLIP that it was taken from"
-        )
     preprocess = preprocess_of(checkpoint, processor, config.image_size)
     spec = image_spec(checkpoint, preprocess, dim=config.hidden_size)
     module = ImageTower(_ImageFeatures(model.vision_model), config, spec)
@@ -125,7 +125,7 @@ def _tokenizers(checkpoint: Checkpoint) -> tuple[Any, Tokenizer]:
 def _tokenizer_class(checkpoint: Checkpoint) -> str:
     try:
         return get_tokenizer_config(checkpoint.folder, local_files_only=True).get("tokenizer_class", SLOW)
-    except UNREADABLE as error:
+    except Exception as error:  # of damaged files transformers raises anything
         raise ModelError(
             f"{checkpoint.name}: tokenizer_config.json in {checkpoint.folder} cannot be loaded ({error})"
         ) from error
