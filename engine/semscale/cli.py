@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 import semscale
+from semscale.cli_pairs import dedup, novelty, pairs
 from semscale.encoders import BACK_ENDS, DEFAULT_MODEL
 from semscale.errors import SemscaleError, UsageError
 from semscale.metrics.alignment import PRESETS
@@ -323,6 +324,10 @@ def bench(arguments: tuple[str, ...]) -> None:
     from semscale_bench.run import bench as command
 
     command.main(args=list(arguments), prog_name="semscale bench", standalone_mode=False)
+
+
+for _command_of_pairs in (dedup, novelty, pairs):
+    main.add_command(_command_of_pairs)
 
 
 def _chosen(options: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,23 @@
+"""What every command shares: how its results are printed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+
+def output_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add --json and --quiet."""
+    command = click.option("--quiet", is_flag=True, help="No progress and no table.")(command)
+    return click.option("--json", "as_json", is_flag=True, help="End with one machine-readable line.")(command)
+
+
+def emit(as_json: bool, line: dict[str, Any]) -> None:
+    """Print one line of JSON, where it was asked for."""
+    from semscale.outputs import finite
+
+    if as_json:
+        click.echo(json.dumps(finite(line), ensure_ascii=False))
