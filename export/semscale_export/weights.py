@@ -32,7 +32,7 @@ def load_weights(checkpoint: Checkpoint) -> dict[str, Tensor]:
 
 
 def check_numbers(checkpoint: Checkpoint, tensors: Iterable[tuple[str, Tensor]]) -> None:
-    """Raise ModelError, naming it, for the first of some tensors by name that holds a complex number, NaN or infinity."""
+    """Raise ModelError for the first of some tensors, by name, that holds a complex number, NaN or infinity."""
     for name, tensor in tensors:
         if tensor.is_complex() or (tensor.is_floating_point() and not _finite(tensor)):
             raise ModelError(
