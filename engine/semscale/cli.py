@@ -17,6 +17,7 @@ import click
 
 import semscale
 from semscale.cli_pairs import dedup, novelty, pairs
+from semscale.cli_search import index, search
 from semscale.encoders import BACK_ENDS, DEFAULT_MODEL
 from semscale.errors import SemscaleError, UsageError
 from semscale.metrics.alignment import PRESETS
@@ -326,8 +327,8 @@ def bench(arguments: tuple[str, ...]) -> None:
     command.main(args=list(arguments), prog_name="semscale bench", standalone_mode=False)
 
 
-for _command_of_pairs in (dedup, novelty, pairs):
-    main.add_command(_command_of_pairs)
+for _command in (dedup, index, novelty, pairs, search):
+    main.add_command(_command)
 
 
 def _chosen(options: dict[str, Any]) -> dict[str, Any]:
