@@ -25,9 +25,8 @@ from semscale.store import Store, open_store
 from semscale.verify import stores_in
 
 KINDS = ("text", "image", "key")
-NAMED = re.compile(
-    r"demo|[\w.-]+/[\w.-]+"
-)  # what `--model` would find again: a hub id, or the encoder that comes along
+# What `--model` would find again: a hub id, the encoder that comes along, or those of packages.
+NAMED = re.compile(r"demo|(?:fid-inception|efficientnet-lite)[a-z0-9-]*|[\w.-]+/[\w.-]+")
 TOWER_FIELDS = ("sha256", "preprocess", "tokens", "input_shape", "dim", "normalized")
 COLUMNS = ("key", "group", "uri", "sha256")
 Say = Callable[[str], None]
