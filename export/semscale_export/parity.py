@@ -97,8 +97,8 @@ def write(rows: Sequence[ParityRow], path: Path, gates: Sequence[Comparison] = (
         worst = min(failed, key=lambda row: row.min_cosine)
         if any(math.isnan(row.min_cosine) for row in failed):
             raise ParityError(
-                f"the {worst.tower} tower gives embeddings that are zero or not finite, in the original too or in the "
-                "export alone; check the checkpoint's weights. Nothing was kept"
+                f"the {worst.tower} tower gives embeddings that are zero or not finite: the checkpoint's weights, or "
+                "the precision, cannot hold them. Nothing was kept"
             )
         raise ParityError(
             f"the exported {worst.tower} tower differs from its reference at batch size {worst.batch_size}: cosine "
