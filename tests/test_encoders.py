@@ -374,6 +374,15 @@ class TestAuto:
         with pytest.raises(MissingDependencyError, match=r"semscale\[cpu\]"):
             auto.choose(replace(CPU, modules=set()))
 
+    def test_the_precision_asked_for_is_the_one_told_and_the_one_an_engine_is_looked_for_in(self, tmp_path):
+        assert auto.choose(CPU, ["onnx"], "int8").why.startswith("onnx (int8): ")
+        for made, asked, found in (("fp16", None, True), ("fp16", "fp32", False), ("fp32", "fp32", True)):
+            folder = tmp_path / f"{made}-{asked}"
+            (folder / "image/tensorrt" / made).mkdir(parents=True)
+            (folder / "image/tensorrt" / made / "tensorrt_rtx.json").write_text("{}")
+            assert auto.facts(folder, asked).engine is found
+        assert auto.facts(tmp_path, "int8").engine is False
+
     def test_what_it_chooses_here_opens(self, tiny_export):
         choice = auto.choose(auto.facts(tiny_export))
         encoder = open_encoder(tiny_export / "image", backend=choice.backend, precision=choice.precision)

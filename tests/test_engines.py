@@ -328,6 +328,7 @@ def test_a_changed_key_builds_again_with_one_line_saying_why(tmp_path, field, ch
     value, said = change
     lines = []
     old = cached_engine(tmp_path, KEY, lambda: b"old", say=str)
+    old.file.with_name(f"{old.file.name}.NVIDIA-H200.kernels").write_bytes(b"compiled for the old one")
     new = cached_engine(tmp_path, replace(KEY, **{field: value}), lambda: b"new", say=lines.append)
     assert new.built
     assert len(lines) == 1

@@ -17,7 +17,7 @@ from semscale.device_resize import DeviceResizer
 from semscale.encoders import load_spec
 from semscale.errors import MissingDependencyError, UsageError
 from semscale.nvcodec import NvDecoder
-from semscale.pixels import RESIZED_TOGETHER, Device, Preparer
+from semscale.pixels import RESIZED_TOGETHER, Device, Preparer, _cut
 from semscale.settings import Settings
 
 
@@ -198,3 +198,33 @@ def test_a_preparer_without_a_device_hands_items_on(spec):
     preparer = Preparer.__new__(Preparer)
     preparer._resizer = None
     assert list(preparer.resized(items)) == items
+
+
+@pytest.mark.parametrize(
+    ("counting", "most", "longest"), [([], 32, 1), ([1], 32, 128), ([1, 1, 0], 32, 47), ([0] * 9 + [1], 32, 128)]
+)
+def test_what_waits_for_the_device_is_bounded_whatever_comes(counting, most, longest):
+    items = [(counting * 1000 or [0] * 1000)[i] for i in range(1000)]
+    cut = list(_cut(items, bool, most))
+    assert [item for some in cut for item in some] == items
+    assert max(map(len, cut)) <= longest
+    assert all(sum(some) <= most for some in cut)
+
+
+def test_zero_images_of_a_side_are_told(tmp_path, model, monkeypatch):
+    class Idle:
+        def takes(self, data):
+            return False
+
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "0.png").write_bytes(png(0, (40, 30)))
+    monkeypatch.setattr(gpu, "device_for", on_cpu(Idle()))
+    done = run.score(tmp_path / "images", out=tmp_path / "out", model=model, backend="fake")
+    assert done.summary["provenance"]["decoded"] == {"cpu": 1, "batch": 0}
+    assert done.summary["parameters"]["batch_size"] == 32
+
+
+def test_decoding_on_a_gpu_that_is_not_there_is_refused_before_any_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(gpu, "driver_problem", lambda: "there is no NVIDIA driver here")
+    with pytest.raises(UsageError, match="--decode gpu"):
+        run.score(tmp_path / "nothing", model="no/such", decode="gpu")

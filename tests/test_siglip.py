@@ -378,3 +378,11 @@ def test_damaged_tokenizer_settings_are_named(copied, tmp_path):
     (folder / "tokenizer_config.json").write_text("{")
     with pytest.raises(ModelError, match=r"tokenizer_config\.json in .* cannot be loaded"):
         semscale_export.export(str(folder), tmp_path / "out")
+
+
+@pytest.mark.parametrize("size", [224, {"shortest_edge": 64}, "large"])
+def test_sizes_that_are_no_height_and_width_are_refused(size, tmp_path):
+    folder = write_siglip(tmp_path / "siglip")
+    set_in_json(folder / "preprocessor_config.json", size=size)
+    with pytest.raises(ModelError, match=r"size|preprocessor_config"):
+        semscale_export.export(str(folder), tmp_path / "out")

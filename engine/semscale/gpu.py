@@ -12,7 +12,7 @@ from semscale.device_resize import DeviceResizer
 from semscale.encoders.trt_driver import driver_problem
 from semscale.errors import UsageError
 from semscale.model import ModelSpec
-from semscale.nvcodec import NvDecoder
+from semscale.nvcodec import NvDecoder, library
 from semscale.pixels import Device
 from semscale.preprocess import REACH
 from semscale.settings import Settings
@@ -27,15 +27,23 @@ def device_for(spec: ModelSpec, backend: str, *, decode: str, settings: Settings
     "gpu" without a GPU, and MissingDependencyError where its library is not installed.
     """
     assert spec.preprocess is not None, f"{spec.name}: an image tower without preprocessing"
-    problem = _problem() if decode == "gpu" or backend in BACK_ENDS else ""
-    if decode == "gpu" and problem:
-        raise UsageError(f"--decode gpu: {problem}; run this on a machine with an NVIDIA GPU, or choose --decode exact")
+    check(decode)
+    problem = _problem() if backend in BACK_ENDS else ""
     resizes = backend in BACK_ENDS and not problem and decode != "fast" and spec.preprocess.filter in REACH
     max_pixels = MAX_PIXELS if settings.max_pixels is None else settings.max_pixels
     return Device(
         DeviceResizer(spec.preprocess, "cuda") if resizes else None,
         NvDecoder("cuda", max_pixels=max_pixels) if decode == "gpu" else None,
     )
+
+
+def check(decode: str) -> None:
+    """Raise UsageError for the decoding "gpu" without a GPU, MissingDependencyError where its library is missing."""
+    if decode != "gpu":
+        return
+    if problem := _problem():
+        raise UsageError(f"--decode gpu: {problem}; run this on a machine with an NVIDIA GPU, or choose --decode exact")
+    library()
 
 
 def told(device: Device) -> dict[str, int]:

@@ -51,7 +51,7 @@ class NvDecoder:
         Raises MissingDependencyError where the library is not installed, and UsageError where it decodes nothing on
         this device.
         """
-        nv = _library()
+        nv = library()
         on_gpu = device == "cuda"
         kind = nv.BackendKind
         kinds = (kind.HW_GPU_ONLY, kind.GPU_ONLY, kind.HYBRID_CPU_GPU) if on_gpu else (kind.CPU_ONLY,)
@@ -145,7 +145,8 @@ class NvDecoder:
             raise UsageError(f"nvImageCodec decodes no JPEG on {self._device.type!r} here; {cure}")
 
 
-def _library() -> ModuleType:
+def library() -> ModuleType:
+    """Import nvImageCodec. Raises MissingDependencyError where it is not installed."""
     os.environ.setdefault("PYNVIMGCODEC_VERBOSITY", "0")  # it would write of each image it cannot read
     try:
         return importlib.import_module("nvidia.nvimgcodec")

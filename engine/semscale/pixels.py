@@ -102,7 +102,8 @@ class Preparer:
             return
         for some in _cut(prepared, lambda item: isinstance(item[1], Pixels) and item[1].whole, RESIZED_TOGETHER):
             with self._clock.stage("resize"):
-                yield from _filled(some, self._resizer)
+                filled = _filled(some, self._resizer)
+            yield from filled
 
     @property
     def counts(self) -> dict[str, int]:
@@ -147,13 +148,13 @@ def _failure(sample: Sample, error: InputError) -> Failure:
 
 
 def _cut(items: Iterable[T], counts: Callable[[T], bool], most: int) -> Iterator[list[T]]:
-    """Cut a stream after every `most` items that count."""
+    """Cut a stream after every `most` items that count, and where none does."""
     some: list[T] = []
     counted = 0
     for item in items:
         some.append(item)
         counted += counts(item)
-        if counted == most:
+        if counted in {0, most} or len(some) == 4 * most:
             yield some
             some, counted = [], 0
     if some:
@@ -162,9 +163,10 @@ def _cut(items: Iterable[T], counts: Callable[[T], bool], most: int) -> Iterator
 
 def _filled(
     items: Sequence[tuple[Shard, Pixels | Failure]], resizer: DeviceResizer
-) -> Iterator[tuple[Shard, Pixels | Failure]]:
+) -> list[tuple[Shard, Pixels | Failure]]:
     whole = [item.pixels for _, item in items if isinstance(item, Pixels) and item.whole]
     small = iter(resizer(whole) if whole else np.empty((0,), np.uint8))
-    for shard, item in items:
-        resized = isinstance(item, Pixels) and item.whole
-        yield shard, item._replace(pixels=next(small), whole=False) if resized else item
+    return [
+        (shard, item._replace(pixels=next(small), whole=False) if isinstance(item, Pixels) and item.whole else item)
+        for shard, item in items
+    ]

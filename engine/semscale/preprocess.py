@@ -8,7 +8,7 @@ Three filters of the Inception networks give float32 instead, 0 to 255 and not r
 Fréchet distance (Parmar et al. 2022, "On Aliased Resizing", arXiv:2104.11222):
 
     bicubic-float    Pillow's on floats, antialiased, clipped at the ends (clean-fid)
-    bilinear-tf1     not antialiased, the corner pixels of both at the same place (torch-fidelity, TensorFlow 1)
+    bilinear-tf1     not antialiased, the first pixels of both at the same place (torch-fidelity, TensorFlow 1)
     bilinear-torch   not antialiased, pixel centres aligned (pytorch-fid)
 """
 

@@ -113,6 +113,7 @@ def score(
     others has none. Raises a SemscaleError that says what is wrong before any work where it can.
     """
     chosen, started, clock = Options(**options), time.time(), Clock()
+    gpu.check(chosen.decode)
     folder = Path(out) if out is not None else default_out(source)
     with clock.stage("list"):
         opened = open_sources(source, chosen, leave_out=folder)
@@ -169,6 +170,7 @@ def embed(
 ) -> Store:
     """Embed the images of `source` into the folder `store`, and nothing else; resumes. `options`: fields of Options."""
     chosen = Options(**options)
+    gpu.check(chosen.decode)
     opened = open_sources(source, chosen, leave_out=Path(store))
     model = _prepared(chosen, say)
     chosen = resolved(dataclasses.replace(chosen, model=str(model)), model, say)
@@ -247,24 +249,24 @@ def fill(
     """
     folder = _prepared(chosen)
     chosen = resolved(chosen, folder)
-    settings = chosen.settings.with_batches_of(BACK_ENDS[chosen.backend].batch_size)
     gate: list[dict[str, Any]] = []
     texts = _text_tower(folder, chosen, gate)
     with clock.stage("open model"):
         encoder = _opened(folder / "image", chosen, gate)
-    device = gpu.device_for(encoder.spec, chosen.backend, decode=chosen.decode, settings=settings)
     decoded: Counter[str] = Counter()
     new, seconds, changes = 0, 0.0, planning.Changes(0, 0, 0)
     try:
+        device = gpu.device_for(encoder.spec, chosen.backend, decode=chosen.decode, settings=chosen.settings)
         with _writing(path, chosen.settings):
             for source in opened:
                 store, index, found = _planned(source, path, _spec(source, encoder, chosen, texts), chosen.settings)
                 changes = changes + found
                 before, started = len(store.images), time.perf_counter()
-                decoded += pipeline.embed(
+                counted = pipeline.embed(
                     source, index, store, encoder,
-                    texts=texts, settings=settings, clock=clock, device=device, on_progress=on_progress,
+                    texts=texts, settings=chosen.settings, clock=clock, device=device, on_progress=on_progress,
                 )  # fmt: skip
+                decoded.update(counted)
                 seconds += time.perf_counter() - started
                 new += len(Store(path).images) - before
     finally:
@@ -303,10 +305,12 @@ def resolved(chosen: Options, folder: Path, say: Callable[[str], None] = lambda 
         able = [name for name in auto.ORDER if precision is None or precision in BACK_ENDS[name].precisions]
         if not able:
             raise UsageError(f"no back end runs precision {precision!r}; docs/backends.md lists what each has")
-        choice = auto.choose(auto.facts(folder), able)
+        choice = auto.choose(auto.facts(folder, precision), able, precision)
         say(choice.why)
-        backend, precision = choice.backend, precision or choice.precision
-    return dataclasses.replace(chosen, backend=backend, precision=precision_of(backend, precision))
+        backend, precision = choice.backend, choice.precision
+    precision = precision_of(backend, precision)
+    settings = chosen.settings.with_batches_of(BACK_ENDS[backend].batch_size)
+    return dataclasses.replace(chosen, backend=backend, precision=precision, settings=settings)
 
 
 def _opened(path: Path, chosen: Options, gate: list[dict[str, Any]]) -> Encoder:

@@ -124,12 +124,18 @@ def file_sha256(path: Path) -> str:
 
 
 def _checkpoint(name: str, folder: Path, weights: Path | None = None) -> Checkpoint:
-    config = _read_json(folder / CONFIG) if (folder / CONFIG).is_file() else {}
-    if "model_type" not in config and (folder / OPEN_CLIP_CONFIG).is_file():
-        config = {"model_type": OPEN_CLIP, **_read_json(folder / OPEN_CLIP_CONFIG)}
-    if not config:
+    if _is_open_clip(folder):
+        return Checkpoint(name, folder, {"model_type": OPEN_CLIP, **_read_json(folder / OPEN_CLIP_CONFIG)}, weights)
+    if not (folder / CONFIG).is_file():
         raise ModelError(f"{folder}: no {CONFIG}, so neither a Hugging Face checkpoint nor an exported model")
-    return Checkpoint(name, folder, config, weights)
+    return Checkpoint(name, folder, _read_json(folder / CONFIG), weights)
+
+
+def _is_open_clip(folder: Path) -> bool:
+    """Whether a folder has open_clip's files, and no configuration of transformers (timm's says no model type)."""
+    if not (folder / OPEN_CLIP_CONFIG).is_file():
+        return False
+    return not (folder / CONFIG).is_file() or "model_type" not in _read_json(folder / CONFIG)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -148,12 +154,11 @@ def _from_hub(model: str, revision: str | None) -> Path:
     except ModuleNotFoundError as error:
         raise MissingDependencyError(f"the hub model {model!r}", "huggingface_hub", "export") from error
     try:
-        listed = _hub_files(model, revision)
-        patterns = [*OTHER_FILES, WEIGHTS, INDEX, "model-*-of-*.safetensors"]
-        if listed is not None and not {WEIGHTS, INDEX} & set(listed):  # else the same weights would come twice
-            patterns.append(OPEN_CLIP_WEIGHTS)
-        options: dict[str, Any] = {"revision": revision, "allow_patterns": patterns}
-        return Path(snapshot_download(model, **options, local_files_only=listed is None))
+        options: dict[str, Any] = {"revision": revision, "local_files_only": not _hub_answers(model, revision)}
+        folder = Path(snapshot_download(model, allow_patterns=list(OTHER_FILES), **options))
+        # Only those that will be read: some keep the same weights for several libraries.
+        own = [OPEN_CLIP_WEIGHTS] if _is_open_clip(folder) else [WEIGHTS, INDEX, "model-*-of-*.safetensors"]
+        return Path(snapshot_download(model, allow_patterns=[*OTHER_FILES, *own], **options))
     except errors.LocalEntryNotFoundError as error:
         raise ModelError(
             f"{model}: the Hugging Face hub could not be reached and nothing is cached. Go online, give the path of a "
@@ -171,15 +176,14 @@ def _from_hub(model: str, revision: str | None) -> Path:
         ) from error
 
 
-def _hub_files(model: str, revision: str | None) -> list[str] | None:
-    """The names of the model's files, or None when the hub does not answer."""
+def _hub_answers(model: str, revision: str | None) -> bool:
     # Downloads fall back on the cache by themselves, but only after minutes on a network that swallows packets.
     from huggingface_hub import errors, model_info
 
     try:
-        found = model_info(model, revision=revision, timeout=PROBE_SECONDS)
+        model_info(model, revision=revision, timeout=PROBE_SECONDS)
     except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError):  # a private or gated model is the first
         raise
     except OSError:  # what the HTTP client and the hub's offline mode raise
-        return None
-    return [file.rfilename for file in found.siblings or []]
+        return False
+    return True

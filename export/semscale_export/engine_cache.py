@@ -61,7 +61,8 @@ def _keep(path: Path, key: EngineKey, engine: bytes) -> Path:
     record = EngineRecord(key, file.name, hashlib.sha256(engine).hexdigest())
     replace(path, record.to_json().encode())  # last: from here on the new engine counts
     if before is not None and before != file:
-        discard(before)
+        for old in (before, *path.parent.glob(f"{before.name}.*.kernels")):
+            discard(old)
     return file
 
 

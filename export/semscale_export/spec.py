@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from semscale.errors import ModelError
@@ -77,6 +78,8 @@ def preprocess_of(checkpoint: Checkpoint, processor: Any, image_size: int) -> Pr
 
 def _geometry(checkpoint: Checkpoint, processor: Any, square: dict[str, int]) -> tuple[int, Literal["crop", "stretch"]]:
     """The size to resize to, in pixels, and what that means; `square` is what the model takes."""
+    if not isinstance(processor.size, Mapping):
+        raise _cannot(checkpoint, "size", processor.size, "a height and width, or a shortest_edge")
     size, takes = dict(processor.size), f"the {square['height']} x {square['width']} that the model takes"
     if "height" in size and not getattr(processor, "do_center_crop", False):
         if size != square:
@@ -93,8 +96,8 @@ def _geometry(checkpoint: Checkpoint, processor: Any, square: dict[str, int]) ->
 
 def _require(checkpoint: Checkpoint, processor: Any, **wanted: bool) -> None:
     for setting, value in wanted.items():
-        if getattr(processor, setting) != value:
-            raise _cannot(checkpoint, setting, getattr(processor, setting), value)
+        if getattr(processor, setting, None) != value:
+            raise _cannot(checkpoint, setting, getattr(processor, setting, None), value)
 
 
 def _rgb(checkpoint: Checkpoint, setting: str, values: Any) -> tuple[float, float, float]:

@@ -46,8 +46,8 @@ class Choice:
     why: str
 
 
-def facts(model: Path) -> Facts:
-    """Look at what is installed and present, for the exported folder `model`.
+def facts(model: Path, precision: str | None = None) -> Facts:
+    """Look at what is installed and present, for the exported folder `model`, and an engine of that precision.
 
     Takes a second where OpenVINO and a processor with AMX meet.
     """
@@ -58,13 +58,20 @@ def facts(model: Path) -> Facts:
         modules=modules,
         gpu_problem=problem,
         cuda_provider=ort is not None and CUDA_PROVIDER in ort.get_available_providers(),
-        engine=any(precision_folder(model / "image", BACK_ENDS["tensorrt"].precisions[0]).glob("*.json")),
+        engine=_has_engine(model, precision or BACK_ENDS["tensorrt"].precisions[0]),
         amx=amx() if "openvino" in modules else "absent",
     )
 
 
-def choose(found: Facts, candidates: Sequence[str] = ORDER) -> Choice:
+def _has_engine(model: Path, precision: str) -> bool:
+    known = precision in BACK_ENDS["tensorrt"].precisions
+    return known and any(precision_folder(model / "image", precision).glob("*.json"))
+
+
+def choose(found: Facts, candidates: Sequence[str] = ORDER, precision: str | None = None) -> Choice:
     """Return the first of `candidates` that can run, with why, and why none before it can.
+
+    `precision` is the one that was asked for, which all of them have; None is each one's own.
 
     Raises MissingDependencyError when not even the usual one can, UsageError when none of few can.
     """
@@ -72,9 +79,9 @@ def choose(found: Facts, candidates: Sequence[str] = ORDER) -> Choice:
     for backend in candidates:
         obstacle = _obstacle(backend, found)
         if not obstacle:
-            precision = "bf16" if backend == "openvino" else BACK_ENDS[backend].precisions[0]
+            own = "bf16" if backend == "openvino" else BACK_ENDS[backend].precisions[0]
             reasons = [_reason(backend, found), *dict.fromkeys(passed)]
-            return Choice(backend, precision, f"{backend} ({precision}): {'; '.join(reasons)}")
+            return Choice(backend, precision or own, f"{backend} ({precision or own}): {'; '.join(reasons)}")
         passed.append(obstacle)
     if "onnx" in candidates:
         raise MissingDependencyError("every back end", "onnxruntime", "cpu")

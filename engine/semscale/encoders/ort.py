@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -55,7 +56,8 @@ class OrtEncoder:
         except ModelError:
             if precision != "int8":
                 raise
-            path.unlink()  # made here, and damaged since
+            with suppress(OSError):  # another process did, or `quantised` says why it cannot be written
+                path.unlink()  # made here, and damaged since
             session = new_session(path := quantised(folder), options_for(threads), provider)
         self._session: onnxruntime.InferenceSession | None = session
         self._input = self._session.get_inputs()[0].name
