@@ -1,34 +1,34 @@
 """What the tests of search share: hostile vectors, joins as plain arrays, and half precision without its hardware."""
 
-import dataclasses
+from functools import partial
 
 import numpy as np
-import torch
+import pytest
 from hypothesis import strategies as st
 
-from semscale.search import Products, pairs_above, top_k
+from semscale.search import FLOAT32, Products, pairs_above, top_k
+from semscale.search.kernels import integers_are_exact
+from semscale.search.looking_cuda import CudaLooker
+
+PRECISIONS = [*([Products(precision="int8")] if integers_are_exact() else []), FLOAT32, Products("cuda", "float16")]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Emulated(Products):
-    """Half-precision products on any CPU: operands and sums are rounded as there, and added in float32."""
-
-    @property
-    def dtype(self):
-        return torch.float32
-
-    def load(self, units):
-        return units.to(getattr(torch, self.precision)).float()
-
-    def empty(self, count):
-        return torch.empty(count)
-
-    def multiply(self, rows, columns, out):
-        torch.mm(rows, columns.T, out=out)
-        out.copy_(out.to(getattr(torch, self.precision)).float())
+@pytest.fixture(scope="module")
+def half_precision():
+    """Half precision on any processor: operands and similarities are rounded as on a GPU, and added in float32."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("semscale.search.lookers.CudaLooker", partial(Emulated, device="cpu"))
+        yield
 
 
-PRECISIONS = [Products(), Emulated("cpu", "bfloat16"), Emulated("cuda", "float16")]
+class Emulated(CudaLooker):
+    """The looker of GPUs on the processor."""
+
+    def left(self, units):
+        return super().left(units).float()
+
+    def _products(self, left, right):
+        return (left @ right.T).half().float()
 
 
 def joined(rows, threshold, **options):

@@ -10,8 +10,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ENGINE = ROOT / "engine" / "semscale"
-LEAVES = {"errors", "model"}  # imported by all
+LEAVES = {"cores", "errors", "model"}  # imported by all
 ALLOWED = {  # room -> the other rooms of the engine it may import
+    "cores": set(),
     "errors": set(),
     "model": {"errors"},
     "files": LEAVES,
@@ -29,11 +30,12 @@ ALLOWED = {  # room -> the other rooms of the engine it may import
     "modes": LEAVES,
     "strangers": LEAVES,
     "paths": LEAVES | {"files"},
-    "preprocess": LEAVES,
-    "device_resize": LEAVES | {"preprocess"},
+    "resampling": LEAVES,
+    "preprocess": LEAVES | {"resampling"},
+    "device_resize": LEAVES | {"preprocess", "resampling"},
     "shared_decode": LEAVES,
     "nvcodec": LEAVES | {"decode", "headers", "modes", "strangers"},
-    "gpu": LEAVES | {"decode", "device_resize", "encoders", "nvcodec", "pixels", "preprocess", "settings"},
+    "gpu": LEAVES | {"decode", "device_resize", "encoders", "nvcodec", "pixels", "resampling", "settings"},
     "tokens": LEAVES,
     "encoders": LEAVES | {"files"},
     "texts": LEAVES | {"tokens"},

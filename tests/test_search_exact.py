@@ -1,15 +1,17 @@
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from search_cases import PRECISIONS, joined, nearest, same, stored
+from search_cases import PRECISIONS, half_precision, joined, nearest, same, stored  # noqa: F401 - a fixture
 
 from semscale.errors import UsageError
 from semscale.search import EQUAL, Groups, Tuning, pairs_above, reference, top_k
 from semscale.store import Rows
 
-pytestmark = pytest.mark.filterwarnings("ignore:overflow encountered in multiply")  # of the hostile rows
+pytestmark = [
+    pytest.mark.usefixtures("half_precision"),
+    pytest.mark.filterwarnings("ignore:overflow encountered in multiply"),  # of the hostile rows
+]
 tunings = st.builds(
     Tuning,
     products=st.sampled_from(PRECISIONS),
@@ -112,16 +114,12 @@ def test_a_threshold_of_one_is_equality_within_rounding():
     same(joined(rows, 1 - EQUAL / 3), (a, b, similarity))
 
 
-@pytest.mark.parametrize("threads", [1, 2, 3])
-def test_results_do_not_depend_on_threads(threads):
-    rows, before = clusters(300), torch.get_num_threads()
-    expected = reference.pairs_above(rows, 0.6), reference.top_k(rows, 7)
-    torch.set_num_threads(threads)
-    try:
-        same(joined(rows, 0.6, tuning=Tuning(tile=100)), expected[0])
-        same(nearest(rows, 7, tuning=Tuning(tile=100)), expected[1])
-    finally:
-        torch.set_num_threads(before)
+@pytest.mark.parametrize("workers", [1, 2, 5])
+@pytest.mark.parametrize("products", PRECISIONS, ids=str)
+def test_results_do_not_depend_on_threads(products, workers):
+    rows, tuning = clusters(300), Tuning(products, tile=40, panel=170, workers=workers)
+    same(joined(rows, 0.6, tuning=tuning), reference.pairs_above(rows, 0.6))
+    same(nearest(rows, 7, tuning=tuning), reference.top_k(rows, 7))
 
 
 @pytest.mark.parametrize("tile", [64, 1024])

@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from semscale.cores import usable_cores
 from semscale.encoders import trt_library
 from semscale.encoders.trt_driver import driver_problem, find_gpu
 from semscale.provenance import PACKAGES, cpu_name, versions
@@ -22,7 +23,7 @@ def machine() -> dict[str, Any]:
     return {
         "cpu": cpu_name(),
         "gpu": gpu(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": usable_cores(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "platform": platform.platform(),
         "python": platform.python_version(),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from semscale.cores import usable_cores
 from semscale.metrics.alignment import Preset, clip_scores
 from semscale.metrics.consistency import Between, Pairs, corrected, pairs
 from semscale.metrics.vectors import unit_rows
@@ -19,7 +19,7 @@ from semscale.prefetch import ordered_map
 from semscale.stats.intervals import leave_one_out_error, student_interval
 from semscale.store import Store
 
-CORES = os.cpu_count() or 1
+CORES = usable_cores()
 CHUNK = 1 << 20  # values of float64 embeddings a core holds at a time: 8 MiB, which stays in its cache
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field, replace
 
+from semscale.cores import usable_cores
 from semscale.errors import UsageError
 from semscale.locks import Part
 
@@ -14,7 +14,7 @@ class Settings:
     """How to run; none of it changes a result beyond the encoder's own rounding."""
 
     batch_size: int | None = None  # images a call of the encoder; None for what the back end runs best
-    workers: int = field(default_factory=lambda: os.cpu_count() or 1)
+    workers: int = field(default_factory=usable_cores)
     shard_size: int = 4096
     limit: int | None = None
     max_pixels: int | None = None  # of an input; None for what `decode` allows

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from functools import cache
@@ -21,13 +20,6 @@ model = openvino.Model([opset13.matmul(rows, opset13.constant(ones), False, Fals
 bf16 = {properties.hint.inference_precision: openvino.Type.bf16}
 assert openvino.Core().compile_model(model, "CPU", bf16)([ones])[0][0, 0] == 64
 """
-
-
-def usable_cores() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def announces_amx() -> bool:

@@ -10,10 +10,11 @@ import numpy as np
 import openvino
 from openvino import properties
 
+from semscale.cores import usable_cores
 from semscale.encoders import load_spec
 from semscale.encoders.batches import fixed
-from semscale.encoders.checks import check_inputs
-from semscale.encoders.machine import amx, usable_cores
+from semscale.encoders.checks import check_inputs, closed
+from semscale.encoders.machine import amx
 from semscale.errors import ModelError, UsageError
 from semscale.model import Array
 
@@ -56,7 +57,7 @@ class OvEncoder:
         Raises UsageError for another shape or type, or after `close`.
         """
         if not self._requests:
-            raise UsageError(f"the {self.spec.kind} tower of {self.spec.name} is closed; open it again")
+            raise closed(self.spec)
         check_inputs(inputs, self.spec)
         embeddings = np.empty((len(inputs), self.spec.dim), np.float32)
         running: deque[tuple[slice, openvino.InferRequest]] = deque()

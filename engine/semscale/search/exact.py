@@ -9,19 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
-import torch
 
 from semscale.errors import UsageError
 from semscale.model import Array
-from semscale.search import scan
 from semscale.search.blocks import spans
 from semscale.search.groups import Groups
-from semscale.search.lists import LOWEST, Lists, Ranking
+from semscale.search.lists import Lists, Ranking
+from semscale.search.looking import LOWEST, Look, Tile, Wanted
 from semscale.search.recheck import cosines, lowest_selected
-from semscale.search.tiles import DEFAULT, STRIP, Join, Tile, Tuning, open_join, tiles
+from semscale.search.scan import Floors
+from semscale.search.tiles import DEFAULT, Join, Tuning, looks, open_join
 from semscale.search.vectors import Vectors
+
+RESULT = 16_384  # rows of one result of `top_k`
+EARLY = 6  # tiles of a column
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +73,14 @@ def _pairs_above(join: Join, lowest: float, tuning: Tuning, first: int) -> Itera
     floor = max(lowest - tuning.products.bound(join.rows.dim), float(LOWEST))
     for block in join.plan(tuning)[first:]:
         found = _Found(join, lowest, block.index, tuning.pairs)
-        for tile in tiles(join, block, tuning):
-            hits = scan.above(tile.values, scan.maxima(tile.values), floor)
-            yield from found.add(hits.rows + tile.rows.start, hits.columns + tile.columns.start)
+        for tile, look in looks(join, block, tuning, partial(_reaching, floor)):
+            yield from found.add(look.hits.rows + tile.rows.start, look.hits.columns + tile.columns.start)
         yield found.rest()
+
+
+def _reaching(floor: float, tile: Tile) -> Wanted:
+    nobody = np.full(len(tile.rows), np.inf, np.float32)
+    return Wanted(Floors(nobody, np.full(len(tile.columns), floor, np.float32)))
 
 
 class _Found:
@@ -80,21 +88,24 @@ class _Found:
 
     def __init__(self, join: Join, lowest: float, block: int, most: int) -> None:
         self._join, self._lowest, self._block, self._most = join, lowest, block, most
-        self._a = self._b = np.empty(0, np.int64)
+        self._waiting: list[Array] = []  # (2, P) positions
+        self._count = 0
 
     def add(self, rows: Array, columns: Array) -> Iterator[Pairs]:
         """Take candidates by position; yield what fills whole results."""
-        self._a, self._b = np.concatenate([self._a, rows]), np.concatenate([self._b, columns])
-        while len(self._a) > self._most:
-            yield self._checked(last=False)
+        self._waiting.append(np.stack([rows, columns]))
+        self._count += len(rows)
+        while self._count > self._most:
+            whole = np.concatenate(self._waiting, axis=1)
+            self._waiting, self._count = [whole[:, self._most :]], self._count - self._most
+            yield self._checked(whole[:, : self._most], last=False)
 
     def rest(self) -> Pairs:
         """What is left, the last of the block."""
-        return self._checked(last=True)
+        return self._checked(np.concatenate([np.empty((2, 0), np.int64), *self._waiting], axis=1), last=True)
 
-    def _checked(self, *, last: bool) -> Pairs:
-        a, b = self._a[: self._most], self._b[: self._most]
-        self._a, self._b = self._a[self._most :], self._b[self._most :]
+    def _checked(self, places: Array, *, last: bool) -> Pairs:
+        a, b = places
         similarity = cosines(self._join.rows, a, self._join.columns, b)
         kept = similarity >= self._lowest
         a, b, similarity = self._join.rows.ids[a[kept]], self._join.columns.ids[b[kept]], similarity[kept]
@@ -114,7 +125,7 @@ def top_k(
 ) -> Iterator[Neighbours]:
     """The k rows of `vectors` most similar to each row of `queries`, or to each of its own rows but the row itself.
 
-    (N, D) and (Q, D), float32 or float16. Results come in order of the rows asked about, `tuning.panel` at a time, and
+    (N, D) and (Q, D), float32 or float16. Results come in order of the rows asked about, RESULT at a time, and
     only once everything was compared; until then about 12 k + 150 bytes a row asked about are held. Raises UsageError
     for k below 0.
     """
@@ -128,41 +139,41 @@ def _top_k(join: Join, k: int, tuning: Tuning, *, rising: bool) -> Iterator[Neig
     held = max(1, min(k, len(join.rows)))
     ranking = Ranking(held, tuning.products.bound(join.rows.dim), _exact(join), join.rows.ids, rising)
     lists = Lists(len(join.columns), ranking)
-    strip = max(1, min(STRIP, tuning.tile // (2 * held)))  # enough strips that k of them bound the k-th best from below
     for block in join.plan(tuning) if k else ():
-        for tile in tiles(join, block, tuning, strip=strip):
-            _collect(lists, tile, held, symmetric=join.symmetric)
+        for tile, look in looks(join, block, tuning, partial(_asked, lists, held, join.symmetric)):
+            _collect(lists, tile, look, symmetric=join.symmetric)
     asked = join.columns.vectors.shape[0]
     positions = np.full(asked, -1)
     positions[join.columns.ids] = np.arange(len(join.columns))
-    for rows in spans(range(asked), tuning.panel):
+    for rows in spans(range(asked), RESULT):
         yield _neighbours(join, lists, rows, positions[rows.start : rows.stop], k)
+
+
+def _asked(lists: Lists, k: int, symmetric: bool, tile: Tile) -> Wanted:
+    """The floors of the rows asked about: the tile's columns and, in a self-join, its rows.
+
+    They may be raised by another thread meanwhile, which leaves them valid: lower ones find more.
+    """
+    columns = lists.floors[tile.columns.start : tile.columns.stop].copy()
+    rows = lists.floors[tile.rows.start : tile.rows.stop].copy() if symmetric else np.full(len(tile.rows), np.inf)
+    return Wanted(Floors(rows.astype(np.float32), columns), k)
+
+
+def _collect(lists: Lists, tile: Tile, look: Look, *, symmetric: bool) -> None:
+    """Offer the tile's candidates to the rows asked about."""
+    lists.raise_floors(slice(tile.columns.start, tile.columns.stop), look.floors.columns)
+    a, b = look.hits.rows + tile.rows.start, look.hits.columns + tile.columns.start
+    if symmetric:
+        lists.raise_floors(slice(tile.rows.start, tile.rows.stop), look.floors.rows)
+    lists.add(b, a, look.hits.values)
+    if symmetric:
+        lists.add(a, b, look.hits.values)
+    if tile.rows.start < EARLY * len(tile.rows):  # most of what is found later is wanted only while floors are low
+        lists.settle(np.arange(tile.columns.start, tile.columns.stop))
 
 
 def _exact(join: Join) -> Callable[[Array, Array], Array]:
     return lambda owners, others: cosines(join.columns, owners, join.rows, others)
-
-
-def _collect(lists: Lists, tile: Tile, k: int, *, symmetric: bool) -> None:
-    """Offer the tile's candidates to the rows asked about: its columns and, in a self-join, its rows."""
-    largest = scan.maxima(tile.values)
-    rows, columns = slice(tile.rows.start, tile.rows.stop), slice(tile.columns.start, tile.columns.stop)
-    if len(largest) >= k and lists.floors[columns].min() == LOWEST:
-        lists.raise_floors(columns, _last(largest.topk(k, dim=0).values[-1]))
-    if symmetric and len(tile.columns) >= k and lists.floors[rows].min() == LOWEST:
-        lists.raise_floors(rows, _last(tile.values.topk(k, dim=2).values[:, :, -1])[: len(tile.rows)])
-    row_floors = np.full(tile.values.shape[:2], np.inf, np.float32)
-    if symmetric:
-        row_floors.reshape(-1)[: len(tile.rows)] = lists.floors[rows]
-    hits = scan.above_either(tile.values, largest, row_floors, lists.floors[columns])
-    a, b = hits.rows + rows.start, hits.columns + columns.start
-    lists.add(b, a, hits.values)
-    if symmetric:
-        lists.add(a, b, hits.values)
-
-
-def _last(kth: torch.Tensor) -> Array:
-    return kth.reshape(-1).float().cpu().numpy()
 
 
 def _neighbours(join: Join, lists: Lists, rows: range, positions: Array, k: int) -> Neighbours:

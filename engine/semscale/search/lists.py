@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from semscale.model import Array
+from semscale.search.looking import LOWEST
 
-LOWEST = np.float32(-1e30)  # below every similarity, however reduced; above what is masked
 ROOM = 12  # places of a list beyond 1.5 k: with more, floors stay low for longer; with fewer, lists are tidied more
 Exact = Callable[[Array, Array], Array]  # (P,) owners, (P,) others -> (P,) float64 similarities
 
@@ -42,10 +42,9 @@ class Lists:
         self._counts = np.zeros(n, np.int64)
         self.floors = np.full(n, LOWEST)
 
-    def raise_floors(self, owners: slice, kth: Array) -> None:
-        """Use that each of some owners has at least k candidates with a reduced similarity of `kth` or more."""
-        lowered = (kth - 2 * self._ranking.bound).astype(np.float32)
-        self.floors[owners] = np.maximum(self.floors[owners], lowered)
+    def raise_floors(self, owners: slice, floors: Array) -> None:
+        """Use that nothing below `floors` can be among the k nearest of some owners."""
+        self.floors[owners] = np.maximum(self.floors[owners], floors)
 
     def add(self, owners: Array, others: Array, values: Array) -> None:
         """Offer candidates, (P,) each, by position."""
@@ -61,6 +60,10 @@ class Lists:
                 return
             owners, others, values = owners[~fits], others[~fits], values[~fits]
             self._tidy(owners[np.flatnonzero(np.diff(owners, prepend=-1))])
+
+    def settle(self, owners: Array) -> None:
+        """Raise the floors of some owners by what they hold, without waiting for their lists to be full."""
+        self._drop(owners)
 
     def best(self, owners: Array) -> tuple[Array, Array]:
         """(n,) owners -> (n, k) int64 others and (n, k) float64 exact similarities, best first.

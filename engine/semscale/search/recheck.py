@@ -8,8 +8,8 @@ square is the number squared), and nothing depends on blocks, threads or precisi
 from __future__ import annotations
 
 import numpy as np
-import torch
 
+from semscale.cores import usable_cores
 from semscale.model import Array
 from semscale.prefetch import ordered_map
 from semscale.search.sides import Side, dots
@@ -29,13 +29,13 @@ def lowest_selected(threshold: float) -> float:
 def cosines(left: Side, a: Array, right: Side, b: Array) -> Array:
     """(P,) positions in `left` and in `right` -> (P,) float64 cosines, in -1..1, in bounded memory.
 
-    Chunks are spread over as many threads as torch uses.
+    Chunks are spread over all cores that this process may use.
     """
     step = max(1, CHUNK_BYTES // (16 * max(left.dim, 1)))
     parts = [slice(at, at + step) for at in range(0, len(a), step)]
     if len(parts) < 2:
         return _cosines(left, a, right, b)
-    workers = torch.get_num_threads()
+    workers = usable_cores()
     done = ordered_map(lambda part: _cosines(left, a[part], right, b[part]), parts, workers=workers, depth=2 * workers)
     return np.concatenate(list(done))
 

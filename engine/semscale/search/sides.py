@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from semscale.errors import UsageError
 from semscale.model import Array
@@ -35,14 +34,14 @@ class Side:
         """(k,) positions -> (k, D) stored rows, float32."""
         return self.vectors.take(self.ids[positions])
 
-    def units(self, span: range) -> torch.Tensor:
+    def units(self, span: range) -> Array:
         """(n, D) float32 rows of length 1, rounded once from float64."""
-        out = torch.empty((len(span), self.dim), dtype=torch.float32)
+        out = np.empty((len(span), self.dim), np.float32)
         for at in range(0, len(span), CHUNK):
             part = slice(span.start + at, min(span.start + at + CHUNK, span.stop))
             rows = self.vectors.take(self.ids[part]).astype(np.float64)
             rows /= np.sqrt(self.squares[part])[:, None]
-            out[at : at + CHUNK] = torch.from_numpy(rows)
+            out[at : at + CHUNK] = rows
         return out
 
 

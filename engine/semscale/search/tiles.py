@@ -1,4 +1,4 @@
-"""The similarities of a join in reduced precision, tile by tile, with every place that is no pair at minus infinity.
+"""The tiles of a join, each with the places that hold no pair.
 
 Tiles come in an order in which each row meets the others in rising position: for a row, all tiles in which it is a
 column come before those in which it is a row, except for the one tile in which it is both.
@@ -6,36 +6,36 @@ column come before those in which it is a row, except for the one tile in which 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 
+from semscale.cores import usable_cores
 from semscale.errors import UsageError
 from semscale.model import Array
-from semscale.prefetch import ahead
+from semscale.prefetch import ahead, ordered_map
 from semscale.search import blocks
 from semscale.search.groups import Groups
-from semscale.search.products import FLOAT32, Products
+from semscale.search.lookers import looker
+from semscale.search.looking import Look, Looker, Tile, Wanted
+from semscale.search.products import AUTO, Products
 from semscale.search.sides import Side, open_side
 from semscale.search.vectors import Vectors, as_vectors
-
-STRIP = 32  # rows whose maximum stands for them in the first look at a tile
 
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
     """What changes speed and memory, and never the answer. The defaults are for CPUs: a tile stays in their cache."""
 
-    products: Products = FLOAT32
-    tile: int = 2048  # rows and columns of one product
-    panel: int = 16_384  # rows read and normalised at once: a block, the unit of resuming
+    products: Products = AUTO
+    tile: int = 1024  # rows and columns of one product
+    panel: int = 65_536  # rows read and normalised at once: a block, the unit of resuming
     pairs: int = 262_144  # most pairs of one result
+    workers: int = field(default_factory=usable_cores)  # threads
 
     def __post_init__(self) -> None:
-        for name in ("tile", "panel", "pairs"):
+        for name in ("tile", "panel", "pairs", "workers"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} of {getattr(self, name)}; give at least 1")
 
@@ -64,15 +64,6 @@ class Join:
         return blocks.plan(len(self.rows), reach, panel=tuning.panel)
 
 
-@dataclass(frozen=True, slots=True)
-class Tile:
-    """The similarities of some rows with some columns, by position."""
-
-    rows: range
-    columns: range
-    values: torch.Tensor  # (S strips, h, c), the rows filled up to whole strips; overwritten by the next tile
-
-
 def open_join(vectors: Array | Vectors, other: Array | Vectors | None, groups: Groups | None) -> Join:
     """Read both sides once. Raises UsageError when they do not fit each other or the groups."""
     mode = None if groups is None else groups.mode
@@ -87,29 +78,31 @@ def open_join(vectors: Array | Vectors, other: Array | Vectors | None, groups: G
     return Join(rows, columns, mode)
 
 
-def tiles(join: Join, block: blocks.Block, tuning: Tuning, *, strip: int = STRIP) -> Iterator[Tile]:
-    """Multiply all tiles of a block that may hold a pair; `strip` rows stand together in `Tile.values`."""
-    products = tuning.products
-    buffer = products.empty((tuning.tile + strip) * tuning.tile)
-    panel = products.load(join.rows.units(block.rows))
-    spans = blocks.spans(block.columns, tuning.tile)
-    loaded = ((span, products.load(join.columns.units(span))) for span in spans)
+def looks(
+    join: Join, block: blocks.Block, tuning: Tuning, wanted: Callable[[Tile], Wanted]
+) -> Iterator[tuple[Tile, Look]]:
+    """Look at all tiles of a block that may hold a pair, in order, several at once.
+
+    `wanted` is asked on the thread that looks, when it begins to.
+    """
+    looking = looker(tuning.products, join.rows.dim, tuning.workers)
+    tiles = _tiles(join, block, tuning.tile, looking)
+    yield from ordered_map(
+        lambda tile: (tile, looking.look(tile, wanted(tile))),
+        tiles,
+        workers=looking.workers,
+        depth=2 * looking.workers,
+    )
+
+
+def _tiles(join: Join, block: blocks.Block, size: int, looking: Looker) -> Iterator[Tile]:
+    panel = looking.left(join.rows.units(block.rows))
+    loaded = ((span, looking.right(join.columns.units(span))) for span in blocks.spans(block.columns, size))
     for columns, right in ahead(loaded, 1):
-        for rows in blocks.spans(block.rows, tuning.tile):
+        for rows in blocks.spans(block.rows, size):
             if _may_hold_a_pair(join, rows, columns):
-                values = _padded(buffer, len(rows), len(columns), strip)
-                left = panel[rows.start - block.rows.start : rows.stop - block.rows.start]
-                products.multiply(left, right, values[: len(rows)])
-                _mask(join, rows, columns, values[: len(rows)])
-                yield Tile(rows, columns, values.view(-1, strip, len(columns)))
-
-
-def _padded(buffer: torch.Tensor, rows: int, columns: int, strip: int) -> torch.Tensor:
-    """Room for whole strips, in one piece; the rows past the last one hold no pair."""
-    whole = strip * math.ceil(rows / strip)
-    values = buffer[: whole * columns].view(whole, columns)
-    values[rows:] = -torch.inf
-    return values
+                left = looking.part(panel, rows.start - block.rows.start, rows.stop - block.rows.start)
+                yield Tile(rows, columns, left, right, _forbidden(join, rows, columns))
 
 
 def _may_hold_a_pair(join: Join, rows: range, columns: range) -> bool:
@@ -123,17 +116,16 @@ def _groups_meet(join: Join, rows: range, columns: range) -> bool:
     return bool(left[rows[0]] <= right[columns[-1]] and right[columns[0]] <= left[rows[-1]])
 
 
-def _mask(join: Join, rows: range, columns: range, values: torch.Tensor) -> None:
-    """Leave only pairs that count: the upper triangle of a self-join, and what the groups allow."""
+def _forbidden(join: Join, rows: range, columns: range) -> Array | None:
+    """(h, c) places that do not count: below the upper triangle of a self-join, and what the groups do not allow."""
+    places = None
     if join.symmetric and columns[0] <= rows[-1]:
-        _forbid(values, _span(columns)[None, :] <= _span(rows)[:, None])
+        places = _span(columns)[None, :] <= _span(rows)[:, None]
     if join.mode is not None and _groups_meet(join, rows, columns):
         same = join.rows.groups[rows.start : rows.stop, None] == join.columns.groups[None, columns.start : columns.stop]
-        _forbid(values, same if join.mode == "across" else ~same)
-
-
-def _forbid(values: torch.Tensor, where: Array) -> None:
-    values.masked_fill_(torch.from_numpy(where).to(values.device), -torch.inf)
+        against = same if join.mode == "across" else ~same
+        places = against if places is None else places | against
+    return places
 
 
 def _span(span: range) -> Array:
