@@ -91,15 +91,19 @@ def stopped(step, how, **arguments):
     return 0
 
 
-def embed(images, store, model, stop=None, **settings):
-    """Embed with the fake back end in shards of 8, stopped somewhere or not."""
-    from semscale import pixels, run
+def embed(images, store, model, stop=None, *, index=None, **settings):
+    """Embed with the fake back end in shards of 8, stopped somewhere or not; an index is saved after two of them."""
+    from semscale import pixels, run, streaming
     from semscale.decode import decode
 
     settings = run.Settings(**{"batch_size": 3, "workers": 1, "shard_size": 8, **settings})
     # What a dead run was decoding is innocent here, and need not be decoded in a process of its own.
-    with disk_operations(stop), mock.patch.object(pixels, "decode_isolated", decode):
-        return run.embed(images, store, model=model, backend="fake", settings=settings)
+    with (
+        disk_operations(stop),
+        mock.patch.object(pixels, "decode_isolated", decode),
+        mock.patch.object(streaming, "SAVED_FROM", 9),
+    ):
+        return run.embed(images, store, model=model, backend="fake", settings=settings, index=index)
 
 
 class Stop:

@@ -25,10 +25,12 @@ class Console:
     def __init__(self, *, quiet: bool) -> None:
         self._out = rich.console.Console(quiet=quiet, soft_wrap=True, highlight=False)
         self._err = rich.console.Console(quiet=quiet, stderr=True, soft_wrap=True, highlight=False)
+        self._has_bar = False
 
     def say(self, text: str) -> None:
-        """One line of plain text."""
-        self._out.print(text, markup=False)
+        """One line of plain text, above a bar that is on the same terminal."""
+        above = self._has_bar and self._out.is_terminal
+        (self._err if above else self._out).print(text, markup=False)
 
     @contextmanager
     def progress(self) -> Iterator[Callable[[Progress], None]]:
@@ -46,9 +48,17 @@ class Console:
         with progress.Progress(*columns, console=self._err) as bars:
             task = bars.add_task("", total=None, rate="", failed=0)
             rate = _Rate()
-            yield lambda now: bars.update(
-                task, total=now.total, completed=now.done, failed=now.failed, rate=f"{rate(now.done):.0f} images/s"
-            )
+
+            def tell(now: Progress) -> None:
+                speed = rate(now.done)
+                told = "" if speed is None else f"{speed:.0f} images/s"
+                bars.update(task, total=now.total, completed=now.done, failed=now.failed, rate=told)
+
+            self._has_bar = True
+            try:
+                yield tell
+            finally:
+                self._has_bar = False
 
     def _lines(self) -> Callable[[Progress], None]:
         rate, last = _Rate(), [time.monotonic()]
@@ -59,9 +69,11 @@ class Console:
             if waiting or not now.done:
                 return
             last[0] = time.monotonic()
-            left = (now.total - now.done) / speed if speed else 0.0
-            line = f"{now.done}/{now.total} images, {speed:.0f} images/s, {now.failed} failed, {left:.0f} s left"
-            self._err.print(line, markup=False)
+            parts = [f"{now.done}/{now.total} images", f"{now.failed} failed"]
+            if speed is not None:
+                parts.insert(1, f"{speed:.0f} images/s")
+                parts.append(f"{(now.total - now.done) / speed:.0f} s left")
+            self._err.print(", ".join(parts), markup=False)
 
         return tell
 
@@ -182,15 +194,21 @@ def _on_one_line(text: str) -> str:
 
 
 class _Rate:
-    """Items a second since the first call; what came before it, such as an export, does not count."""
+    """Items a second since the first call; what was done before it, by this run or another, does not count.
+
+    None as long as nothing was done since. Begins again where the count does, as in each round of a followed source.
+    """
 
     def __init__(self) -> None:
-        self._start: float | None = None
+        self._first: tuple[float, int] | None = None
 
-    def __call__(self, done: int) -> float:
-        if self._start is None:
-            self._start = time.monotonic()
-        return done / max(time.monotonic() - self._start, 1e-9)
+    def __call__(self, done: int) -> float | None:
+        now = time.monotonic()
+        if self._first is None or done <= self._first[1]:
+            self._first = (now, done)
+            return None
+        start, before = self._first
+        return (done - before) / max(now - start, 1e-9)
 
 
 def _number(value: float | None) -> str:

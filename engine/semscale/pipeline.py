@@ -60,8 +60,12 @@ def embed(
     clock: Clock,
     device: Device = Device(),  # noqa: B008 (frozen)
     on_progress: Callable[[Progress], None] = lambda _: None,
+    on_shard: Callable[[int], None] = lambda _: None,
 ) -> dict[str, int]:
-    """Embed every planned item that no finished shard holds; return what `Preparer.counts` says in the end."""
+    """Embed every planned item that no finished shard holds; return what `Preparer.counts` says in the end.
+
+    `on_shard` is told the number of each shard that is finished, in order, by the thread that writes them.
+    """
     assert settings.batch_size is not None, "who runs the pipeline knows the back end"
     shards = [shard for shard in unfinished(store) if settings.owns(shard.index)]
     with closing(_preparer(encoder.spec, store, settings, device, clock)) as prepare:
@@ -70,7 +74,7 @@ def embed(
         prepared = prepare.resized(ordered_map(prepare, items, workers=prepare.threads, depth=depth))
         batches = ahead(_batches(prepared, settings.batch_size), BATCHES_AHEAD)
         data = _encoded(batches, encoder, texts, clock, _Counter(sum(s.count for s in shards), on_progress))
-        for _ in ordered_map(lambda shard: _write(store, shard, clock), data, workers=1, depth=2):
+        for _ in ordered_map(lambda shard: _write(store, shard, clock, on_shard), data, workers=1, depth=2):
             pass
         prepare.journal.finish()
         return prepare.counts
@@ -166,9 +170,10 @@ def _metadata(images: list[Pixels], rows: list[int | None], truncated: list[bool
     return pa.table(columns, schema=METADATA)
 
 
-def _write(store: Store, data: ShardData, clock: Clock) -> None:
+def _write(store: Store, data: ShardData, clock: Clock, on_shard: Callable[[int], None]) -> None:
     with clock.stage("write"):
         store.write(data)
+    on_shard(data.shard.index)
 
 
 class _Counter:

@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from semscale import gpu, outputs, pipeline, planning, sources
+from semscale import gpu, outputs, pipeline, planning, sources, streaming
 from semscale.accounts import counts, described, truncated_texts
 from semscale.checked import as_json, open_checked
 from semscale.encoders import BACK_ENDS, DEFAULT_MODEL, auto, find_exported, load_spec, precision_of
 from semscale.errors import MissingDependencyError, StoreLockedError, UsageError
 from semscale.follow import Watch, followed
+from semscale.indexing import told
 from semscale.locks import exclusive, part
 from semscale.locks import planning as planning_lock
 from semscale.metrics import alignment
@@ -34,6 +35,7 @@ from semscale.settings import Settings
 from semscale.sources import Location, open_source
 from semscale.store import Store
 from semscale.store_spec import StoreSpec
+from semscale.streaming import Stream
 from semscale.summary import all_scores
 from semscale.texts import TextTower
 from semscale.timing import Clock
@@ -53,10 +55,16 @@ class Options:
     dtype: str = "float32"  # of the stored vectors
     settings: Settings = dataclasses.field(default_factory=Settings)
     follow: float | None = None  # go on until the producer ends, or nothing new came for so many seconds
+    index: str | None = None  # kind of index to keep of the store meanwhile, or "auto"
 
     def __post_init__(self) -> None:
         if self.follow is not None and self.settings.part is not None:
             raise UsageError("--follow and --shards: parts need a source that is complete; leave one out")
+        if self.index is not None and self.settings.part is not None:
+            raise UsageError(
+                "--index and --shards: one process cannot index what others write; leave out --index, and run "
+                "`semscale index STORE` when all parts are done"
+            )
         alignment.preset(self.clip_score)
         for name, value, known in (("decode", self.decode, DECODES), ("dtype", self.dtype, DTYPES)):
             if value not in known:
@@ -112,15 +120,15 @@ def score(
     scores again. With `Settings.part` the scores come from the process whose part is finished last; the summary of the
     others has none. Raises a SemscaleError that says what is wrong before any work where it can.
     """
-    chosen, started, clock = Options(**options), time.time(), Clock()
-    gpu.check(chosen.decode)
+    chosen, started, clock = _checked(options), time.time(), Clock()
     folder = Path(out) if out is not None else default_out(source)
     with clock.stage("list"):
         opened = open_sources(source, chosen, leave_out=folder)
     model = _prepared(chosen, say)
     chosen = resolved(dataclasses.replace(chosen, model=str(model)), model, say)
     with _writing(folder, chosen.settings):
-        filled = fill(opened, folder / "stores" / _slug(model), chosen, clock=clock, on_progress=on_progress)
+        store = folder / "stores" / _slug(model)
+        filled = fill(opened, store, chosen, clock=clock, on_progress=on_progress, say=say)
         if chosen.settings.part is None:
             return _finished(folder, filled, chosen, clock, provenance(command, started))
     summary = {**counts(filled.store, filled.source), "out": str(folder), "scores": {}}
@@ -168,13 +176,24 @@ def embed(
     say: Callable[[str], None] = lambda _: None,
     **options: Any,
 ) -> Store:
-    """Embed the images of `source` into the folder `store`, and nothing else; resumes. `options`: fields of Options."""
-    chosen = Options(**options)
-    gpu.check(chosen.decode)
+    """Embed the images of `source` into the folder `store`; resumes. `options`: fields of Options.
+
+    With the option `index` there is a fresh index in the end, of whatever the store holds. `say` is told what is done.
+    """
+    chosen = _checked(options)
     opened = open_sources(source, chosen, leave_out=Path(store))
     model = _prepared(chosen, say)
     chosen = resolved(dataclasses.replace(chosen, model=str(model)), model, say)
-    return fill(opened, Path(store), chosen, clock=Clock(), on_progress=on_progress).store
+    return fill(opened, Path(store), chosen, clock=Clock(), on_progress=on_progress, say=say).store
+
+
+def _checked(options: dict[str, Any]) -> Options:
+    """The options, when everything that they need beside the model is there."""
+    chosen = Options(**options)
+    gpu.check(chosen.decode)
+    if chosen.index is not None:
+        streaming.check(chosen.index)
+    return chosen
 
 
 def open_sources(
@@ -241,11 +260,17 @@ def check_export(folder: Path) -> list[Any]:
 
 
 def fill(
-    opened: Iterable[Source], path: Path, chosen: Options, *, clock: Clock, on_progress: Callable[[Progress], None]
+    opened: Iterable[Source],
+    path: Path,
+    chosen: Options,
+    *,
+    clock: Clock,
+    on_progress: Callable[[Progress], None],
+    say: Callable[[str], None] = lambda _: None,
 ) -> Filled:
     """Embed what the store at `path` does not hold yet, or holds of an input that has changed since.
 
-    `opened` gives the source once, or again and again as it grows.
+    `opened` gives the source once, or again and again as it grows; one index, where it was asked for, grows with it.
     """
     folder = _prepared(chosen)
     chosen = resolved(chosen, folder)
@@ -255,23 +280,46 @@ def fill(
         encoder = _opened(folder / "image", chosen, gate)
     decoded: Counter[str] = Counter()
     new, seconds, changes = 0, 0.0, planning.Changes(0, 0, 0)
+    stream: Stream | None = None
     try:
         device = gpu.device_for(encoder.spec, chosen.backend, decode=chosen.decode, settings=chosen.settings)
         with _writing(path, chosen.settings):
             for source in opened:
                 store, index, found = _planned(source, path, _spec(source, encoder, chosen, texts), chosen.settings)
                 changes = changes + found
+                if stream is None and chosen.index is not None:
+                    stream = Stream(path, chosen.index, planned=store.n_planned, say=say)
                 before, started = len(store.images), time.perf_counter()
                 counted = pipeline.embed(
                     source, index, store, encoder,
                     texts=texts, settings=chosen.settings, clock=clock, device=device, on_progress=on_progress,
+                    on_shard=_adder(stream, clock),
                 )  # fmt: skip
                 decoded.update(counted)
                 seconds += time.perf_counter() - started
                 new += len(Store(path).images) - before
+            if stream is not None:
+                _finish(stream, clock, say)
     finally:
         encoder.close()
     return Filled(source, Store(path), new / seconds if new else None, changes, gate, {**decoded, **gpu.told(device)})
+
+
+def _adder(stream: Stream | None, clock: Clock) -> Callable[[int], None]:
+    """What is to be done with each finished shard."""
+
+    def add(shard: int) -> None:
+        if stream is not None:
+            with clock.stage("index"):
+                stream.add_shard(shard)
+
+    return add
+
+
+def _finish(stream: Stream, clock: Clock, say: Callable[[str], None]) -> None:
+    with clock.stage("index"):
+        done = stream.finish()
+    say("no vectors, so no index" if done.record is None else told(done.record))
 
 
 def _planned(

@@ -9,6 +9,7 @@ is an index already that only has to grow.
 from __future__ import annotations
 
 import time
+from collections import deque
 from pathlib import Path
 
 import numpy as np
@@ -27,13 +28,20 @@ from semscale.indexing import (
 )
 from semscale.search import faiss_library
 from semscale.search.index import Index, add_rows
-from semscale.search.kinds import KINDS, TRAINED, choose, shape_of
+from semscale.search.kinds import KINDS, STALE_LISTS, TRAINED, choose, shape_of
 from semscale.search.record import Identity, Record
 from semscale.search.vectors import ArrayVectors
 from semscale.shard_rows import identity, shard_identity, shard_vectors
 from semscale.store import Store, open_store
 
 SAVED_FROM = 65_536  # rows; then whenever they have doubled, so that saving costs at most twice the last save
+
+
+def check(kind: str) -> None:
+    """Raise UsageError where `kind` is neither "auto" nor one of KINDS, and MissingDependencyError without FAISS."""
+    if kind not in ("auto", *KINDS):
+        raise UsageError(f"unknown kind of index {kind!r}; choose from auto, {', '.join(KINDS)}")
+    faiss_library.library(f"an index of kind {kind}")
 
 
 class Stream:
@@ -44,15 +52,14 @@ class Stream:
     """
 
     def __init__(self, path: Path, kind: str, *, planned: int, say: Say = lambda _: None) -> None:
-        if kind not in ("auto", *KINDS):
-            raise UsageError(f"unknown kind of index {kind!r}; choose from auto, {', '.join(KINDS)}")
-        faiss_library.library(f"an index of kind {kind}")
+        check(kind)
         store = open_store(path)
         dim = store.spec.image.dim
         self.kind = choose(planned, dim, memory=memory()) if kind == "auto" else kind
         self._path, self._say, self._started = path, say, time.perf_counter()
         shape = shape_of(self.kind, planned, dim)  # refuses what cannot be built in the end
-        record = self._record_to_grow(store)
+        record = self._record_to_grow(store, planned)
+        self._action = "extended" if record else "built"
         self._in = Identity(identity(store).spec, record.store.shards if record else ())
         self._saved = self._in.rows
         self._learned_for = record.n_learned_for if record else 0
@@ -61,21 +68,25 @@ class Stream:
             self._index = Index.read(index_file(path, self.kind), record.shape)
         elif self.kind not in TRAINED:
             self._index = Index.trained(shape, np.empty((0, dim), np.float32))
-        for index in store.readable:
-            if index > self._last:
-                self._add(store, index)
+        # Finished and not in: they wait for those before them, which may be about to be written again.
+        self._waiting = deque(index for index in store.readable if index > self._last)
 
     def add_shard(self, index: int) -> None:
-        """Add the shard of this number, which has just been finished."""
-        self._add(open_store(self._path), index)
+        """Add the shard of this number, which has just been finished, after the finished ones before it."""
+        store = open_store(self._path)
+        while self._waiting and self._waiting[0] < index:
+            self._add(store, self._waiting.popleft())
+        self._add(store, index)
         if self._in.rows >= max(SAVED_FROM, 2 * self._saved) and self._holds_the_store():
             self._save()
 
     def finish(self) -> Indexed:
         """Save an index of everything that the store holds, its recall measured; build it where it could not grow."""
-        if self._in.rows > self._saved and self._holds_the_store():
-            return Indexed("extended", self._save())
         store = open_store(self._path)
+        while self._waiting:
+            self._add(store, self._waiting.popleft())
+        if self._in.rows > self._saved and self._holds_the_store():
+            return Indexed(self._action, self._save())
         return up_to_date(store, self.kind, self._say) if len(store.images) else Indexed("none", None)
 
     @property
@@ -83,24 +94,29 @@ class Stream:
         return self._in.shards[-1].shard if self._in.shards else -1
 
     def _holds_the_store(self) -> bool:
-        """Whether everything that the store holds now is in; a shard may have been discarded since it came."""
+        """Whether all that the store holds now is in: a shard may have gone since it came, or failed to be added."""
         return self._index is not None and identity(open_store(self._path)) == self._in
 
-    def _record_to_grow(self, store: Store) -> Record | None:
+    def _record_to_grow(self, store: Store, planned: int) -> Record | None:
+        """The record of an index that takes all that is planned; None where one is made from nothing."""
         now = identity(store)
         try:
             record = checked_record(store, self.kind, now) if record_file(store.path, self.kind).exists() else None
         except StoreError as error:
             self._say(f"built again: {error}")
             return None
-        return record if record is not None and may_grow(record, now) else None
+        if record is None or not may_grow(record, now):
+            return None
+        will_outgrow = self.kind in TRAINED and planned > STALE_LISTS * record.n_learned_for
+        return None if will_outgrow else record
 
     def _add(self, store: Store, index: int) -> None:
         shard, rows = shard_identity(store, index), shard_vectors(store, index)
         if shard is None or rows is None or self._index is None:
             return
-        if index <= self._last:  # written again, or out of turn: the numbers of later rows have changed
-            self._index = None
+        if index <= self._last:
+            if shard not in self._in.shards:  # written again, or out of turn: the numbers of later rows have changed
+                self._index = None
             return
         add_rows(self._index, ArrayVectors(rows), range(len(rows)), first=self._in.rows)
         self._in = Identity(self._in.spec, (*self._in.shards, shard))
