@@ -9,6 +9,7 @@ from images import write_tree
 
 import semscale
 from semscale.cli import main
+from semscale_bench.run import bench
 
 ROOT = Path(__file__).parents[1]
 NAMES = [
@@ -168,7 +169,8 @@ def test_every_command_has_help_and_is_in_the_readme(name, command):
 
 
 def test_every_option_the_readme_shows_exists():
-    known = {opt for _, command in commands() for parameter in command.params for opt in parameter.opts}
+    every = [*(command for _, command in commands()), *bench.commands.values()]
+    known = {opt for command in every for parameter in command.params for opt in parameter.opts}
     shown = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", (ROOT / "README.md").read_text()))
     assert shown - known - {"--help", "--no-deps"} == set()
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from semscale.gate import limits_of
+from semscale.gate import cosines, limits_of
 from semscale.model import Array
 
 
@@ -38,8 +38,8 @@ def deviation(reference: Array, actual: Array, indices: Array, *, precision: str
     wanted, found = reference.astype(np.float64), actual.astype(np.float64)
     mean = wanted.mean(axis=0)
     lengths = np.linalg.norm(found, axis=1) / np.linalg.norm(wanted, axis=1)[indices]
-    plain = float(_cosines(wanted[indices], found).min())
-    centred = float(_cosines(wanted[indices] - mean, found - mean).min())
+    plain = float(cosines(wanted[indices], found).min())
+    centred = float(cosines(wanted[indices] - mean, found - mean).min())
     change, limits = float(np.abs(lengths - 1).max()), limits_of(precision)
     checks = (
         (plain >= limits.plain_min, f"the smallest cosine is {plain:.6g}, allowed is {limits.plain_min:g}"),
@@ -47,9 +47,3 @@ def deviation(reference: Array, actual: Array, indices: Array, *, precision: str
         (change <= limits.length_change, f"a length is off by {change:.2g}, allowed is {limits.length_change:g}"),
     )
     return Deviation(len(found), plain, centred, change, tuple(why for kept, why in checks if not kept))
-
-
-def _cosines(a: Array, b: Array) -> Array:
-    """(n, D), (n, D) -> (n,); NaN for a row of length zero."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.einsum("nd,nd->n", a, b) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))

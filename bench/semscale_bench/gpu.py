@@ -71,7 +71,10 @@ class Outcome:
 
 
 def steps(models: Sequence[str], work: Path, *, tests: bool, rehearse: bool) -> Iterator[Step]:
-    """Every step in order. The exports of a model lie in a folder of `work`, which the caller may remove after it."""
+    """Every step in order. The exports of a model lie in a folder of `work`, which the caller may remove after it.
+
+    The join of pairs, of as many vectors as suit a GPU, has no rehearsal.
+    """
     if tests:
         yield Step("gpu tests", "-", (*PYTEST, "-m", "gpu", "-q", "-p", "no:cacheprovider"))
     for model in models:
@@ -84,6 +87,8 @@ def steps(models: Sequence[str], work: Path, *, tests: bool, rehearse: bool) -> 
         yield Step("gate", model, (*SEMSCALE, "export", "--check", exported, "--json"))
         options = REHEARSAL if rehearse else ON_GPU
         yield Step("encoders", model, (*SEMSCALE, "bench", "encoders", "--model", exported, *options))
+    if not rehearse:
+        yield Step("pairs", "-", (*SEMSCALE, "bench", "pairs", "--repeats", "3"))
 
 
 def folder_of(model: str, work: Path) -> Path:

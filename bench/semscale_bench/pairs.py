@@ -1,37 +1,33 @@
 """Case `pairs`: N vectors to every pair above a threshold, and to the 10 nearest of each.
 
-Regime: float32 unit vectors in memory to arrays of row numbers and similarities in memory, all on the CPU. Ceiling: the
-fastest float32 product of the same rounds, counted on the N (N - 1) / 2 pairs that have to be looked at; whoever
-multiplies every pair twice reaches half of it at best. Outputs of every round are kept and compared: a sample of rows
-with float64 brute force, and every contestant with semscale in full.
+Regime: float32 unit vectors in memory to arrays of row numbers in memory. The building of an index counts: it is timed
+once, and the rate is all N (N - 1) / 2 pairs over its seconds and the median round's. Ceiling: the fastest product of
+the same rounds in the precision of the contestant, and in float32, counted on those pairs; whoever multiplies every
+pair twice reaches half of it at best, and an index that leaves pairs out has none.
 
-FAISS multiplies with the OpenBLAS in its wheel, which takes a processor that it does not know for one without AVX and
-then runs five times slower. Where the processor has AVX-512 it is told so, unless OPENBLAS_CORETYPE is set or FAISS was
-imported before: the comparison is with FAISS at its best.
+Where a part of the pairs is timed (`pair_data`), seconds are scaled by pairs looked at, but for the reading of all rows
+before the first block. Outputs of the last round are checked: semscale's by float64 brute force on a sample of rows,
+others' pairs by semscale's, and others' neighbours have their recall stated.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import os
+import statistics
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import torch
 
-from semscale.encoders.machine import CPUINFO
 from semscale.model import Array
-from semscale.search import FLOAT32, blocks, pairs_above, reference, top_k
-from semscale_bench import roof
+from semscale_bench import pair_checks, roof
 from semscale_bench.measure import Timing, measure
-
-DIM, K, THRESHOLD = 512, 10, 0.6
-CLUSTER, SPREAD = 10, 0.7  # rows of a cluster, about 0.67 similar to each other
-ROWS = 1024  # of a block of torch's product
-CHECKED = 50  # rows compared with float64 brute force
-BASELINES = {"threshold": "faiss range_search", "neighbours": "faiss flat"}
-OURS = {"threshold": "semscale threshold", "neighbours": "semscale top-k"}
+from semscale_bench.pair_contestants import BASELINES, Contestant
+from semscale_bench.pair_data import Case, Part, clusters
+from semscale_bench.pair_entries import entries, tuning
+from semscale_bench.pair_memory import Peak, peak
+from semscale_bench.roof import Roof
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,161 +35,154 @@ class Row:
     """One contestant."""
 
     name: str
-    timing: Timing  # units are pairs
-    roof_share: float  # of the fastest float32 product
-    of_baseline: float  # rate over that of FAISS in the same job, the median of rounds
+    job: str
+    precision: str  # of its products
+    extent: str  # "measured", or what it was extrapolated from
+    timing: Timing  # of what was done in a round; units are pairs
+    build_seconds: float  # of its index, once
+    seconds: tuple[float, ...]  # for all pairs, of each round, building included
+    rate: float  # pairs a second, at the median of `seconds`
+    roof_share: float | None  # of the fastest product in its precision; None where it leaves pairs out
+    of_fp32: float | None  # the same, of the fastest float32 product
+    of_baseline: float | None  # rate over that of FAISS in the same job, the median of rounds; None without FAISS
     recall: float  # of semscale's pairs, or of its neighbours
+    peak: Peak | None  # None where it was not asked for
+
+    @property
+    def median(self) -> float:
+        """Of `seconds`."""
+        return statistics.median(self.seconds)
+
+    @property
+    def spread(self) -> float:
+        """(slowest - fastest) / median of `seconds`."""
+        return (max(self.seconds) - min(self.seconds)) / self.median
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """All about one N."""
+    """All about one case."""
 
-    n: int
-    n_pairs: int  # above the threshold
-    roof: float  # FLOP/s
+    case: Case
+    n_pairs: int  # above the threshold; extrapolated where not all were looked at
     rows: list[Row]
+    roofs: list[Roof]
     absent: list[str]  # who was not run, and why
 
 
 class Job:
-    """One way of doing one job, as `measure` wants it. It keeps what came out last."""
+    """A contestant at work, as `measure` wants it. It keeps what came out last."""
 
-    def __init__(self, kind: str, pairs: int, work: Callable[[], Array]) -> None:
-        self.kind, self._pairs, self._work = kind, pairs, work
+    def __init__(self, contestant: Contestant, rows: Array, part: Part, index: Index) -> None:
+        self._contestant, self._rows, self._part, self._index = contestant, rows, part, index
+        self._once: list[float] = []  # of each go, the warm-up included
         self.output: Array = np.empty(0)
 
     def __call__(self) -> int:
         """Do it; the pairs looked at."""
-        self.output = self._work()
-        return self._pairs
+        done = self._contestant.work(self._rows, self._part, self._index.index)
+        self.output = done.output
+        self._once.append(done.once)
+        return self._contestant.looked_at(self._part)
+
+    def seconds(self, timing: Timing) -> tuple[float, ...]:
+        """For all pairs, of each round, the building of the index included."""
+        scale = self._part.pairs / timing.units
+        rounds = zip(timing.seconds, self._once[1:], strict=True)
+        return tuple(self._index.seconds + once + scale * (took - once) for took, once in rounds)
 
 
-def clusters(n: int) -> Array:
-    """(n, DIM) float32 unit rows in seeded clusters, in no order."""
-    rng = np.random.default_rng(0)
-    centres = rng.standard_normal((max(n // CLUSTER, 1), DIM), np.float32)
-    rows = centres[rng.integers(0, len(centres), n)] + np.float32(SPREAD) * rng.standard_normal((n, DIM), np.float32)
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+@dataclass(frozen=True, slots=True)
+class Index:
+    """What a contestant searches, or None, and how long it took to build."""
+
+    index: Any
+    seconds: float
 
 
-def bench_pairs(n: int, *, repeats: int) -> Found:
-    """Time every contestant that is installed, and the float32 products, in turn in the same rounds.
+@dataclass(frozen=True, slots=True)
+class _Rounds:
+    """What was measured."""
 
-    AssertionError when an output is wrong.
+    case: Case
+    part: Part
+    outputs: dict[str, Array]
+    timings: dict[str, Timing]
+    seconds: dict[str, tuple[float, ...]]
+    roofs: list[Roof]
+
+    def share(self, contestant: Contestant, precision: str) -> float | None:
+        """Of the fastest product in a precision."""
+        if contestant.approximate:
+            return None
+        best = max(each.best for each in self.roofs if each.precision == precision)
+        return self.rate(contestant) * 2 * self.case.dim / best
+
+    def rate(self, contestant: Contestant) -> float:
+        """Pairs a second."""
+        return self.part.pairs / statistics.median(self.seconds[contestant.name])
+
+    def of_baseline(self, contestant: Contestant) -> float | None:
+        """Rate over that of FAISS."""
+        theirs = self.seconds.get(BASELINES[contestant.job])
+        if theirs is None:
+            return None
+        return statistics.median(np.divide(theirs, self.seconds[contestant.name]).tolist())
+
+
+def bench_pairs(case: Case, *, repeats: int, memory: bool = True) -> Found:
+    """Time every contestant that is installed, and the products, in turn in the same rounds.
+
+    Before that each works once in a process of its own, for its peak memory. AssertionError when an output is wrong.
     """
-    rows = clusters(n)
-    jobs, absent = _jobs(rows)
-    products = roof.products("cpu", "fp32")
+    everyone, absent = entries(case)
+    peaks = {each.name: peak(case, each.name) if memory else None for each in everyone}
+    rows, part = clusters(case.n, case.dim), case.part(tuning(case))
+    indexes = _built(everyone, rows)
+    jobs = {each.name: Job(each, rows, part, indexes[each.build]) for each in everyone}
+    rounds = _measured(case, part, jobs, {"fp32", *(each.precision for each in everyone)}, repeats)
+    pair_checks.check(rows, part, everyone, rounds.outputs)
+    found = [_row(each, rounds, indexes[each.build].seconds, peaks[each.name]) for each in everyone]
+    return Found(case, pair_checks.count_found(part, rounds.outputs), found, rounds.roofs, absent)
+
+
+def _built(everyone: list[Contestant], rows: Array) -> dict[Callable[[Array], Any] | None, Index]:
+    """Each index once."""
+    indexes: dict[Callable[[Array], Any] | None, Index] = {None: Index(None, 0.0)}
+    for build in {each.build: None for each in everyone if each.build is not None}:
+        start = time.perf_counter()
+        indexes[build] = Index(build(rows), time.perf_counter() - start)
+    return indexes
+
+
+def _measured(case: Case, part: Part, jobs: dict[str, Job], precisions: set[str], repeats: int) -> _Rounds:
+    products = _products(case, precisions)
     timings = measure({**jobs, **roof.contestants(products)}, repeats=repeats)
-    best = max(roof.roof_of(product, timings[roof.contestant_name(product)]).best for product in products)
-    _check(rows, jobs)
-    found = [_row(name, jobs, timings, best) for name in jobs]
-    return Found(n, len(jobs[OURS["threshold"]].output), best, found, absent)
+    roofs = [roof.roof_of(product, timings[roof.contestant_name(product)]) for product in products]
+    outputs = {name: job.output for name, job in jobs.items()}
+    seconds = {name: job.seconds(timings[name]) for name, job in jobs.items()}
+    return _Rounds(case, part, outputs, timings, seconds, roofs)
 
 
-def _jobs(rows: Array) -> tuple[dict[str, Job], list[str]]:
-    pairs = blocks.count_pairs(len(rows))
-    jobs = {
-        OURS["threshold"]: Job("threshold", pairs, lambda: _threshold(rows)),
-        OURS["neighbours"]: Job("neighbours", pairs, lambda: _top_k(rows)),
-        "torch matmul and topk": Job("neighbours", pairs, lambda: _torch(rows)),
-    }
-    absent = []
-    if importlib.util.find_spec("faiss"):
-        index = _faiss_index(rows)
-        jobs[BASELINES["threshold"]] = Job("threshold", pairs, lambda: _range_search(index, rows))
-        jobs[BASELINES["neighbours"]] = Job("neighbours", pairs, lambda: _without_self(index.search(rows, K + 1)[1]))
-    else:
-        absent.append("FAISS: not installed; pip install faiss-cpu")
-    if importlib.util.find_spec("sklearn"):
-        jobs["scikit-learn"] = Job("neighbours", pairs, lambda: _scikit_learn(rows))
-    else:
-        absent.append("scikit-learn: not installed; pip install scikit-learn")
-    return jobs, absent
+def _products(case: Case, precisions: set[str]) -> list[roof.Product | roof.IntegerProduct]:
+    floating = [each for precision in sorted(precisions) for each in roof.products(case.device, precision)]
+    return floating + (roof.integer_products() if "int8" in precisions else [])
 
 
-def _threshold(rows: Array) -> Array:
-    return np.concatenate([_code(found.a, found.b, len(rows)) for found in pairs_above(rows, THRESHOLD)])
-
-
-def _top_k(rows: Array) -> Array:
-    return np.concatenate([found.ids for found in top_k(rows, K)])
-
-
-def _torch(rows: Array) -> Array:
-    units = torch.from_numpy(rows)
-    found = [(units[at : at + ROWS] @ units.T).topk(K + 1).indices for at in range(0, len(rows), ROWS)]
-    return _without_self(torch.cat(found).numpy())
-
-
-def _scikit_learn(rows: Array) -> Array:
-    from sklearn.neighbors import NearestNeighbors  # pyright: ignore[reportMissingImports] - not everywhere
-
-    model = NearestNeighbors(n_neighbors=K + 1, metric="cosine", algorithm="brute").fit(rows)
-    return _without_self(model.kneighbors(rows, return_distance=False))
-
-
-def _faiss_index(rows: Array):  # noqa: ANN202 - a class of a library that may be absent
-    if "avx512f" in _cpu_flags():
-        os.environ.setdefault("OPENBLAS_CORETYPE", "SkylakeX")
-    import faiss
-
-    index = faiss.IndexFlatIP(rows.shape[1])
-    index.add(rows)
-    return index
-
-
-def _cpu_flags() -> list[str]:
-    return CPUINFO.read_text(encoding="utf-8").split() if CPUINFO.is_file() else []
-
-
-def _range_search(index, rows: Array) -> Array:  # noqa: ANN001 - the same
-    limits, _, found = index.range_search(rows, THRESHOLD)
-    owners = np.repeat(np.arange(len(rows)), np.diff(limits.astype(np.int64)))
-    upper = owners < found
-    return _code(owners[upper], found[upper], len(rows))
-
-
-def _code(a: Array, b: Array, n: int) -> Array:
-    """Pairs as single numbers, to be compared as sets."""
-    return a * n + b
-
-
-def _without_self(ids: Array) -> Array:
-    """(N, K + 1) neighbours of each row -> (N, K) of others: without the row itself, or without the last one."""
-    own = ids == np.arange(len(ids))[:, None]
-    own[~own.any(axis=1), -1] = True
-    return ids[~own].reshape(len(ids), -1)
-
-
-def _check(rows: Array, jobs: dict[str, Job]) -> None:
-    """Compare semscale with float64 on a sample, and FAISS's pairs with semscale's but for those within rounding."""
-    n, sample = len(rows), np.random.default_rng(1).choice(len(rows), min(CHECKED, len(rows)), replace=False)
-    exact = reference.similarities(rows[sample], rows)
-    exact[np.arange(len(sample)), sample] = -2.0
-    pairs, nearest = (jobs[name].output for name in OURS.values())
-    a, b = np.divmod(pairs, n)
-    for line, row in zip(exact, sample, strict=True):
-        assert np.array_equal(np.sort(np.concatenate([b[a == row], a[b == row]])), np.flatnonzero(line >= THRESHOLD))
-        assert np.array_equal(nearest[row], np.lexsort((np.arange(n), -line))[:K])
-    for job in jobs.values():
-        if job.kind == "threshold":
-            left, right = np.divmod(np.setxor1d(pairs, job.output), n)
-            off = np.abs(np.einsum("pd,pd->p", rows[left], rows[right], dtype=np.float64) - THRESHOLD)
-            assert (off <= FLOAT32.bound(DIM)).all(), "pairs differ by more than float32 may"
-
-
-def _row(name: str, jobs: dict[str, Job], timings: dict[str, Timing], best: float) -> Row:
-    job, timing = jobs[name], timings[name]
-    baseline = timings.get(BASELINES[job.kind])
-    rounds = [] if baseline is None else [b / o for o, b in zip(timing.seconds, baseline.seconds, strict=True)]
-    ratio = float(np.median(rounds)) if rounds else float("nan")
-    return Row(name, timing, timing.rate * 2 * DIM / best, ratio, _recall(job, jobs[OURS[job.kind]]))
-
-
-def _recall(job: Job, ours: Job) -> float:
-    """Share of what semscale found that this one found too."""
-    if job.kind == "threshold":
-        return float(np.isin(ours.output, job.output).mean())
-    return float((job.output[:, :, None] == ours.output[:, None, :]).any(axis=1).mean())
+def _row(contestant: Contestant, rounds: _Rounds, build_seconds: float, peak: Peak | None) -> Row:
+    name, precision, part = contestant.name, contestant.precision, rounds.part
+    return Row(
+        name=name,
+        job=contestant.job,
+        precision=precision,
+        extent=contestant.extent(part),
+        timing=rounds.timings[name],
+        build_seconds=build_seconds,
+        seconds=rounds.seconds[name],
+        rate=rounds.rate(contestant),
+        roof_share=rounds.share(contestant, precision),
+        of_fp32=rounds.share(contestant, "fp32"),
+        of_baseline=rounds.of_baseline(contestant),
+        recall=pair_checks.recall(contestant, part, rounds.outputs),
+        peak=peak,
+    )

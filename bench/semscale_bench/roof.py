@@ -1,13 +1,14 @@
 """The roof of an encoder: the fastest matrix product of its precision on its device, measured by torch.
 
-Products are counted as 2 m n k floating-point operations, as in `flops`. There is no roof for int8: torch's integer
-product is slower than the kernels that an encoder runs. On a GPU this was never run.
+Products are counted as 2 m n k operations, as in `flops`. An encoder in int8 has no roof: torch's integer product is
+slower than the kernels that it runs. Who multiplies int8 with torch has one, `integer_products`, counted in the same
+way. On a GPU this was never run.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ SHAPES = {  # m, n, k; the last of each is the widest product of a ViT: B/32 by 
     "cpu": ((1024, 1024, 1024), (2048, 2048, 2048), (1600, 3072, 768)),
     "cuda": ((4096, 4096, 4096), (8192, 8192, 8192), (32896, 4096, 1024)),
 }
+INTEGER_SHAPES = ((2048, 2048, 512), (2048, 2048, 2048))  # on a CPU; the first is a tile of unit rows by another
 GO_SECONDS = 0.2  # what a go lasts at least, so that a short piece of work is timed many times over
 
 
@@ -32,8 +34,8 @@ class Roof:
     device: str  # "cpu" or "cuda"
     precision: str
     shape: tuple[int, int, int]  # m, n, k
-    best: float  # FLOP/s
-    median: float  # FLOP/s
+    best: float  # operations a second
+    median: float
 
 
 class Product:
@@ -73,6 +75,37 @@ class Product:
         assert error <= TOLERANCES[self.precision], f"{self.precision} product on {self.device} is off by {error:.1e}"
 
 
+class IntegerProduct:
+    """One product of random int8 matrices with sums in int32 on the CPU, repeated for long enough to be timed."""
+
+    device, precision = "cpu", "int8"
+
+    def __init__(self, shape: tuple[int, int, int]) -> None:
+        """Fill (m, k) and (n, k), the second to be transposed, multiply once, and check a row in int64."""
+        self.shape = shape
+        m, n, k = shape
+        generator = torch.Generator().manual_seed(0)
+        left, right = (
+            torch.randint(-127, 128, size, generator=generator, dtype=torch.int8) for size in ((m, k), (n, k))
+        )
+        self._a, self._b = left, right.T
+        self._out = torch.empty((m, n), dtype=torch.int32)
+        self._multiply()
+        expected = self._a[0].numpy().astype(np.int64) @ self._b.numpy().astype(np.int64)
+        assert (self._out[0].numpy() == expected).all(), "int8 product on cpu is wrong"
+        self._times = times_in_a_go(self._multiply)
+
+    def __call__(self) -> int:
+        """Multiply for a go; the operations done."""
+        m, n, k = self.shape
+        for _ in range(self._times):
+            self._multiply()
+        return self._times * 2 * m * n * k
+
+    def _multiply(self) -> None:
+        torch._int_mm(self._a, self._b, out=self._out)  # pyright: ignore[reportPrivateImportUsage]
+
+
 def products(device: str, precision: str) -> list[Product]:
     """Every product that the roof of a precision is the best of; none for a precision without a roof."""
     if precision not in TYPES:
@@ -80,7 +113,12 @@ def products(device: str, precision: str) -> list[Product]:
     return [Product(device, precision, shape) for shape in SHAPES[device]]
 
 
-def roof_of(product: Product, timing: Timing) -> Roof:
+def integer_products() -> list[IntegerProduct]:
+    """Every product that the roof of int8 with sums in int32 is the best of, on the CPU."""
+    return [IntegerProduct(shape) for shape in INTEGER_SHAPES]
+
+
+def roof_of(product: Product | IntegerProduct, timing: Timing) -> Roof:
     """The rate of a product that `measure` timed."""
     best = timing.units / min(timing.seconds)
     return Roof(product.device, product.precision, product.shape, best, timing.rate)
@@ -93,12 +131,12 @@ def times_in_a_go(work: Callable[[], object]) -> int:
     return max(1, round(GO_SECONDS / (time.perf_counter() - start)))
 
 
-def contestant_name(product: Product) -> str:
+def contestant_name(product: Product | IntegerProduct) -> str:
     """What a product is called among the contestants."""
     return f"{product.device} {product.precision} product {'x'.join(map(str, product.shape))}"
 
 
-def contestants(products: list[Product]) -> dict[str, Contestant]:
+def contestants(products: Sequence[Product | IntegerProduct]) -> dict[str, Contestant]:
     """The products by their names, for `measure`."""
     return {contestant_name(product): product for product in products}
 

@@ -151,26 +151,25 @@ def memory(sizes: tuple[int, ...], listed: int, save: Path | None) -> None:
 
 
 @bench.command()
-@click.option("--images", type=click.IntRange(100), default=20_000, show_default=True, help="Vectors to join.")
+@click.option("--images", type=click.IntRange(100), help="Vectors to join. [default: 20000; 1000000 on a GPU]")
+@click.option("--full/--timed-blocks", "whole", default=None,
+              help="All pairs, or a part, extrapolated. [default: a part on a CPU from 500000 vectors]")  # fmt: skip
+@click.option("--gpu/--no-gpu", default=True, show_default=True, help="Use the GPU where torch finds one.")
+@click.option("--memory/--no-memory", default=True, show_default=True,
+              help="Run each once more, in a process of its own, for its peak memory.")  # fmt: skip
 @click.option("--repeats", type=click.IntRange(1), default=5, show_default=True)
 @click.option("--save", type=click.Path(path_type=Path, dir_okay=False), help="Write the JSON line here too.")
-def pairs(images: int, repeats: int, save: Path | None) -> None:
+def pairs(images: int | None, whole: bool | None, gpu: bool, memory: bool, repeats: int, save: Path | None) -> None:
     """All pairs above a threshold, and the nearest 10 of each, beside FAISS, torch and scikit-learn."""
+    from semscale_bench import pairs_report as report
+    from semscale_bench.pair_entries import case_of
     from semscale_bench.pairs import bench_pairs
 
-    found = bench_pairs(images, repeats=repeats)
-    title = f"{images} vectors of 512 float32, {found.n_pairs} pairs above the threshold"
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for column in ("", "pairs/s", "median s", "spread", "of the peak", "of FAISS", "recall"):
-        table.add_column(column, justify="left" if not column else "right")
-    for row in found.rows:
-        timing = row.timing
-        speed = (f"{timing.rate:.3g}", f"{timing.median:.2f}", f"{timing.spread:.0%}", f"{row.roof_share:.0%}")
-        table.add_row(row.name, *speed, f"{row.of_baseline:.2f}x", f"{row.recall:.4f}")
-    rich.console.Console(highlight=False, soft_wrap=True).print(table)
-    for absent in found.absent:
-        click.echo(f"not run: {absent}")
-    _line({**dataclasses.asdict(found), "command": _command()}, save)
+    found = bench_pairs(case_of(images, whole=whole, gpu=gpu), repeats=repeats, memory=memory)
+    console = rich.console.Console(highlight=False, soft_wrap=True, width=report.WIDTH)
+    console.print(report.table(found))
+    console.print(*report.lines(found), sep="\n", markup=False)
+    _line({**report.values(found), "command": _command()}, save)
 
 
 def _report(regime: str, unit: str, found: dict[str, Timing], save: Path | None) -> None:
