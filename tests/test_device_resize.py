@@ -11,6 +11,7 @@ from semscale.device_resize import AXES, CHUNK_PIXELS, DIGIT_BITS, DIGITS, MAX_P
 from semscale.errors import UsageError
 from semscale.model import Preprocess
 from semscale.preprocess import STRIP, kept, preprocess, resized_shape
+from semscale.resampling import fixed_weights
 
 FILTERS = ["bicubic", "bilinear"]
 
@@ -133,7 +134,7 @@ def test_factors_have_eight_bits_and_sums_stay_below_two_to_the_24th(name):
     """What makes float32, TF32 and bfloat16 exact: see the module."""
     pairs = [(n_in, n_out) for n_out in (1, 7, 64, 224) for n_in in (1, 2, 63, 225, 1024, MAX_SHRINK * n_out)]
     for n_in, n_out in ((n_in, n_out) for n_in, n_out in pairs if n_in <= MAX_SHRINK * n_out):
-        _, fixed = device_resize._fixed_weights(n_in, n_out, slice(0, n_out), name)
+        _, fixed = fixed_weights(n_in, n_out, slice(0, n_out), name)
         digits = device_resize._digits(fixed)
         assert np.abs(digits).max() <= 256 and (np.abs(digits) > 0).sum(axis=0).max() <= TAPS
         assert (np.abs(digits).sum(axis=0) * 255).max() < 2**24

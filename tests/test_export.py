@@ -21,12 +21,14 @@ from PIL import Image
 from transformers import CLIPImageProcessor, CLIPModel, CLIPProcessor, CLIPTokenizerFast
 
 import semscale_export
+from semscale import files
 from semscale.decode import decode
 from semscale.encoders import load_spec, open_encoder
 from semscale.errors import ModelError, ParityError
 from semscale.model import Preprocess, Tokens
 from semscale.preprocess import preprocess
 from semscale.tokens import Tokenizer
+from semscale_export import checkpoint as room
 from semscale_export import parity
 from semscale_export.checkpoint import find_checkpoint
 
@@ -236,10 +238,19 @@ def test_sharded_weights(tiny_checkpoint, tmp_path, capfd):
     assert capfd.readouterr() == ("", "")
     before = load_spec(tmp_path / "out/image").sha256
     (shard := sorted(folder.glob("*.safetensors"))[-1]).write_bytes(shard.read_bytes() + b"\0")
-    assert find_checkpoint(str(folder)).weights_sha256() != before
+    assert find_checkpoint(str(folder)).weights_sha256 != before
     shard.unlink()
     with pytest.raises(ModelError, match=shard.name):
-        find_checkpoint(str(folder)).weights_sha256()
+        _ = find_checkpoint(str(folder)).weights_sha256
+
+
+def test_an_export_hashes_the_weights_once(tiny_checkpoint, tmp_path, monkeypatch):
+    hashed = []
+    monkeypatch.setattr(room, "sha256", lambda path: hashed.append(path.name) or files.sha256(path))
+    semscale_export.export(str(tiny_checkpoint), tmp_path / "out")
+    assert hashed == ["model.safetensors"]
+    specs = [load_spec(tmp_path / "out" / tower) for tower in ("image", "text")]
+    assert {spec.sha256 for spec in specs} == {files.sha256(tiny_checkpoint / "model.safetensors")}
 
 
 @pytest.mark.skipif(

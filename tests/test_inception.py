@@ -207,7 +207,7 @@ def test_variants_resize_and_scale_differently_and_share_their_weights(tower):
     rows, hashes = [], set()
     for name in VARIANTS:
         checkpoint = find_checkpoint(name)
-        hashes.add(checkpoint.weights_sha256())
+        hashes.add(checkpoint.weights_sha256)
         spec = replace(tower.spec, preprocess=inception._preprocess(checkpoint))
         module = ImageTower(tower.module.features, tower.module.config, spec)
         rows.append(in_torch(replace(tower, spec=spec, module=module), [preprocess(image, spec.preprocess)]))

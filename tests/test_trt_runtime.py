@@ -16,7 +16,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from semscale.encoders import trt, trt_driver, trt_files, trt_library
+from semscale.encoders import graph_sha256, trt, trt_driver, trt_files, trt_library
 from semscale.encoders.trt import LANES, TrtEncoder
 from semscale.encoders.trt_device import TorchDevice
 from semscale.encoders.trt_driver import ANY_GPU, Gpu
@@ -465,7 +465,7 @@ def write_tower(tower, *, flavour="tensorrt", gpu=H200, precision="fp16", **chan
     trt_files.graph_file(folder).parent.mkdir(parents=True, exist_ok=True)
     trt_files.graph_file(folder).write_bytes(b"a graph")
     (tower / "model.json").write_text(replace(SPEC, precision="fp32").to_json())
-    onnx = trt_files.graph_sha256(trt_files.graph_file(folder))
+    onnx = graph_sha256(trt_files.graph_file(folder))
     key = EngineKey(onnx, flavour, "10.14.1", gpu, trt_files.RECIPE, precision, PROFILES, ("strongly typed",))
     record = EngineRecord(replace(key, **changes), "x.engine", hashlib.sha256(b"an engine").hexdigest())
     (folder / "x.engine").write_bytes(b"an engine")

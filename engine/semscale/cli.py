@@ -6,7 +6,6 @@ Exit codes: 0 done, 1 the run failed, 2 wrong usage, 3 finished but more inputs 
 from __future__ import annotations
 
 import dataclasses
-import json
 import shlex
 import sys
 from collections.abc import Callable
@@ -16,8 +15,9 @@ from typing import Any
 import click
 
 import semscale
+from semscale.cli_output import emit, output_options
 from semscale.cli_pairs import dedup, novelty, pairs
-from semscale.cli_search import index, search
+from semscale.cli_search import KINDS, index, search
 from semscale.encoders import BACK_ENDS, DEFAULT_MODEL
 from semscale.errors import SemscaleError, UsageError
 from semscale.metrics.alignment import PRESETS
@@ -103,11 +103,6 @@ _error_option = click.option("--max-error-rate", type=click.FloatRange(0, 1), de
                              help="Exit with 3 when a larger share of the inputs failed.")  # fmt: skip
 
 
-def _output_options(command: Callable[..., None]) -> Callable[..., None]:
-    command = click.option("--quiet", is_flag=True, help="No progress and no table.")(command)
-    return click.option("--json", "as_json", is_flag=True, help="End with one machine-readable line.")(command)
-
-
 @main.command()
 @_sources
 @click.option(
@@ -121,7 +116,7 @@ def _output_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--dry-run", is_flag=True, help="Say what would be read, and estimate time and disk; write nothing.")
 @click.option("--errors", is_flag=True, help="List the inputs that failed, each with its reason and what to do.")
 @_error_option
-@_output_options
+@output_options
 def score(
     source: tuple[str, ...],
     out: Path | None,
@@ -148,14 +143,14 @@ def score(
         from semscale.estimate import estimate
 
         console.estimate(found := estimate(source, **chosen))
-        _emit(as_json, dataclasses.asdict(found))
+        emit(as_json, dataclasses.asdict(found))
         return
     with console.progress() as tell:
         finished = run.score(source, out=out, on_progress=tell, say=console.say, command=_command(), **chosen)
     if errors:
         Console(quiet=False).failures(accounts.failures(finished.out))
     console.scores(finished)
-    _emit(as_json, finished.summary)
+    emit(as_json, finished.summary)
     _exit_on_errors(finished.summary, max_error_rate)
 
 
@@ -166,8 +161,10 @@ def score(
 )
 @_run_options
 @_source_options
+@click.option("--index", type=click.Choice(KINDS),
+              help="Keep a FAISS index of the store meanwhile, as `semscale index` would make it.")  # fmt: skip
 @_error_option
-@_output_options
+@output_options
 def embed(
     source: tuple[str, ...], store: Path, max_error_rate: float, as_json: bool, quiet: bool, **options: Any
 ) -> None:
@@ -181,14 +178,14 @@ def embed(
     line = {**accounts.tallied(filled), "out": str(store)}
     left = f", {line['n_left']} left to other parts" if line["n_left"] else ""
     console.say(f"{line['n_ok']} embeddings, {line['n_failed']} failed{left}, in {store}")
-    _emit(as_json, line)
+    emit(as_json, line)
     _exit_on_errors(line, max_error_rate)
 
 
 @main.command()
 @click.argument("store", type=click.Path(path_type=Path, file_okay=False, exists=True))
 @click.option("--mend", is_flag=True, help="Discard damaged shards, so that the next run embeds them again.")
-@_output_options
+@output_options
 def verify(store: Path, mend: bool, as_json: bool, quiet: bool) -> None:
     """Check every file of STORE against its checksum, its counts and the plan.
 
@@ -201,7 +198,7 @@ def verify(store: Path, mend: bool, as_json: bool, quiet: bool) -> None:
     found = {str(path): verify(path, mend=mend) for path in stores_in(store)}
     for path, verification in found.items():
         Console(quiet=quiet).verification(path, verification)
-    _emit(as_json, {"stores": {path: dataclasses.asdict(verification) for path, verification in found.items()}})
+    emit(as_json, {"stores": {path: dataclasses.asdict(verification) for path, verification in found.items()}})
     sys.exit(FAILED if any(verification.problems for verification in found.values()) else DONE)
 
 
@@ -224,7 +221,7 @@ def report(out: Path) -> None:
 @click.option("--precision", type=click.Choice(["fp16", "fp32"]), help="Of the TensorRT engines. [default: fp16]")
 @click.option("--max-batch", type=click.IntRange(1), help="Of the TensorRT engines. [default: 256]")
 @click.option("--check", is_flag=True, help="Compare every back end that runs here with float32; MODEL is an export.")
-@_output_options
+@output_options
 def export(
     model: str,
     out: Path | None,
@@ -262,7 +259,7 @@ def export(
     else:
         rows = package.export(model, out, revision=revision, weights=weights)
     console.parity(rows, out)
-    _emit(as_json, {"out": str(out), "parity": [dataclasses.asdict(row) for row in rows]})
+    emit(as_json, {"out": str(out), "parity": [dataclasses.asdict(row) for row in rows]})
 
 
 def _check(console: Any, folder: Path, *, as_json: bool) -> None:
@@ -275,7 +272,7 @@ def _check(console: Any, folder: Path, *, as_json: bool) -> None:
     console.gate(found)
     compared = [each for each in found if isinstance(each, Comparison)]
     others = [dataclasses.asdict(each) for each in found if not isinstance(each, Comparison)]
-    _emit(as_json, {"compared": [values_of(each) for each in compared], "not_run": others})
+    emit(as_json, {"compared": [values_of(each) for each in compared], "not_run": others})
     sys.exit(DONE if all(each.passed for each in compared) else FAILED)
 
 
@@ -288,7 +285,7 @@ def _check(console: Any, folder: Path, *, as_json: bool) -> None:
     show_default=True,
     help="Folder for images and results.",
 )
-@_output_options
+@output_options
 def demo(out: Path, as_json: bool, quiet: bool) -> None:
     """Everything end to end, offline: draw the pictures of two models, score both, compare them.
 
@@ -302,11 +299,11 @@ def demo(out: Path, as_json: bool, quiet: bool) -> None:
         finished = run_demo(out, on_progress=tell, command=_command())
     console.scores(finished)
     console.say(verdict(finished))
-    _emit(as_json, finished.summary)
+    emit(as_json, finished.summary)
 
 
 @main.command()
-@_output_options
+@output_options
 def doctor(as_json: bool, quiet: bool) -> None:
     """Say what this machine can run, what is missing, and the command that mends it."""
     from semscale.console import Console
@@ -314,7 +311,7 @@ def doctor(as_json: bool, quiet: bool) -> None:
 
     findings = examine()
     Console(quiet=quiet).findings(findings)
-    _emit(as_json, {"findings": [dataclasses.asdict(finding) for finding in findings]})
+    emit(as_json, {"findings": [dataclasses.asdict(finding) for finding in findings]})
     sys.exit(FAILED if any(finding.status == "broken" for finding in findings) else DONE)
 
 
@@ -345,13 +342,6 @@ def _chosen(options: dict[str, Any]) -> dict[str, Any]:
 
 def _command() -> str:
     return shlex.join(["semscale", *sys.argv[1:]])
-
-
-def _emit(as_json: bool, line: dict[str, Any]) -> None:
-    from semscale.outputs import finite
-
-    if as_json:
-        click.echo(json.dumps(finite(line), ensure_ascii=False))
 
 
 def _exit_on_errors(summary: dict[str, Any], max_error_rate: float) -> None:

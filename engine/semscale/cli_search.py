@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from semscale.cli_output import emit, output_options
 from semscale.encoders import BACK_ENDS
 
 if TYPE_CHECKING:
@@ -19,16 +18,11 @@ KINDS = ("auto", "flat", "ivf", "hnsw", "ivfpq")
 _store = click.argument("store", type=click.Path(path_type=Path, file_okay=False, exists=True))
 
 
-def _output_options(command: Callable[..., None]) -> Callable[..., None]:
-    command = click.option("--quiet", is_flag=True, help="No messages and no table.")(command)
-    return click.option("--json", "as_json", is_flag=True, help="End with one machine-readable line.")(command)
-
-
 @click.command()
 @_store
 @click.option("--kind", type=click.Choice(KINDS), default="auto", show_default=True,
               help="'auto' chooses by the number and size of the vectors and the memory there is.")  # fmt: skip
-@_output_options
+@output_options
 def index(store: Path, kind: str, as_json: bool, quiet: bool) -> None:
     """Make a FAISS index of STORE, or bring it up to date, and measure how much of the truth it finds.
 
@@ -55,7 +49,7 @@ def index(store: Path, kind: str, as_json: bool, quiet: bool) -> None:
             "bytes": record.size,
             "seconds": record.seconds,
         }
-    _emit(as_json, line)
+    emit(as_json, line)
 
 
 @click.command()
@@ -70,7 +64,7 @@ def index(store: Path, kind: str, as_json: bool, quiet: bool) -> None:
               help="What runs it.")  # fmt: skip
 @click.option("--exact", is_flag=True, help="Compare with every vector, index or not.")
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a contact sheet here.")
-@_output_options
+@output_options
 def search(
     store: Path,
     text: str | None,
@@ -100,7 +94,7 @@ def search(
     console.hits(found)
     if html is not None:
         console.say(f"contact sheet: {_write_sheet(html, found, query)}")
-    _emit(as_json, {**find.as_json(found), "html": None if html is None else str(html)})
+    emit(as_json, {**find.as_json(found), "html": None if html is None else str(html)})
 
 
 def _write_sheet(path: Path, found: Found, query: Query) -> Path:
@@ -110,10 +104,3 @@ def _write_sheet(path: Path, found: Found, query: Query) -> Path:
     subject = None if found.subject is None else Entry(**dataclasses.asdict(found.subject))
     title = f"“{query.value}”" if query.kind == "text" else f"Images like {query.value}"
     return write_sheet(path, Sheet(title, (str(found.store), found.how), found.note, subject), entries)
-
-
-def _emit(as_json: bool, line: dict[str, Any]) -> None:
-    from semscale.outputs import finite
-
-    if as_json:
-        click.echo(json.dumps(finite(line), ensure_ascii=False))

@@ -25,7 +25,8 @@ import torch
 
 from semscale.errors import UsageError
 from semscale.model import Array, Preprocess
-from semscale.preprocess import REACH, ROWS_FIRST, STRIP, WEIGHT_BITS, kept, resized_shape
+from semscale.preprocess import ROWS_FIRST, STRIP, kept, resized_shape
+from semscale.resampling import REACH, WEIGHT_BITS, fixed_weights
 
 MAX_PIXELS = 2**21  # of an image; larger ones are few, and would wait for their turn at full size
 MAX_SHRINK = 32  # input pixels an output pixel, along a side
@@ -109,7 +110,7 @@ class DeviceResizer:
         return staged.to(self._device, non_blocking=True)
 
     def _make_axis(self, n_in: int, n_out: int) -> _Axis:
-        start, fixed = _fixed_weights(n_in, n_out, kept(n_out, self._spec.crop), self._spec.filter)
+        start, fixed = fixed_weights(n_in, n_out, kept(n_out, self._spec.crop), self._spec.filter)
         weights = torch.from_numpy(_digits(fixed).astype(np.float32)).to(self._device)
         return _Axis(start, start + len(fixed), weights)
 
@@ -139,21 +140,6 @@ def _resampled(samples: torch.Tensor, axis: _Axis) -> torch.Tensor:
     return ((total + (1 << WEIGHT_BITS - 1)) >> WEIGHT_BITS).clamp_(0, 255).to(torch.uint8)
 
 
-def _fixed_weights(n_in: int, n_out: int, keep: slice, filter_name: str) -> tuple[int, Array]:
-    """First source pixel that the kept outputs read, and Pillow's weights (source, outputs) int64 from there on."""
-    scale = n_in / n_out
-    stretch = max(scale, 1.0)  # a filter narrower than a source pixel would skip some: this is the antialiasing
-    centre = (np.arange(keep.start, keep.stop) + 0.5) * scale
-    reach = REACH[filter_name] * stretch
-    first = np.maximum((centre - reach + 0.5).astype(np.int64), 0)
-    last = np.minimum((centre + reach + 0.5).astype(np.int64), n_in)
-    taps = np.arange(first.min(), last.max())[:, None]
-    distance = np.abs((taps - centre + 0.5) * (1.0 / stretch))
-    weights = np.where((first <= taps) & (taps < last), _kernel(distance, filter_name), 0.0)
-    weights /= weights.sum(axis=0)
-    return int(first.min()), np.trunc(weights * (1 << WEIGHT_BITS) + np.copysign(0.5, weights)).astype(np.int64)
-
-
 def _digits(fixed: Array) -> Array:
     """(source, outputs) whole numbers -> (source, DIGITS * outputs), digits from -256 to 256, the lowest first."""
     digits, half = [], 1 << DIGIT_BITS - 1
@@ -162,12 +148,3 @@ def _digits(fixed: Array) -> Array:
         digits.append(fixed - (rest << DIGIT_BITS))
         fixed = rest
     return np.concatenate([*digits, fixed], axis=1)
-
-
-def _kernel(x: Array, filter_name: str) -> Array:
-    """Weights at distances x >= 0: a triangle, or Keys' cubic with a = -0.5 (IEEE TASSP 29(6), 1981)."""
-    if filter_name == "bilinear":
-        return np.maximum(1.0 - x, 0.0)
-    near = (1.5 * x - 2.5) * x * x + 1.0
-    far = (((x - 5.0) * x + 8.0) * x - 4.0) * -0.5
-    return np.where(x < 1.0, near, np.where(x < 2.0, far, 0.0))

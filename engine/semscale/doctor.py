@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import logging
 import shutil
@@ -12,6 +11,8 @@ from importlib import metadata
 from typing import Literal
 
 from packaging.requirements import Requirement
+
+from semscale.encoders.trt_driver import driver_problem
 
 MODULES = {  # packages whose module has another name
     "pillow": "PIL",
@@ -44,21 +45,13 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Look at everything once."""
-    driver = _has_driver()
+    driver = not driver_problem()
     extras = ("gpu", *ON_GPU, *ANYWHERE) if driver else ("cpu", *ANYWHERE)
     told = Finding("ok", "NVIDIA driver", "found") if driver else _NO_DRIVER
     return [*_packages(""), told, *(f for extra in extras for f in _packages(extra)), *_rivals(driver), *_rest()]
 
 
 _NO_DRIVER = Finding("missing", "NVIDIA driver", "none found; encoders run on the CPU")
-
-
-def _has_driver() -> bool:
-    """Ask the driver itself; never build a TensorRT object to find out, that crashes without one."""
-    try:
-        return ctypes.CDLL("libcuda.so.1").cuInit(0) == 0
-    except OSError:
-        return False
 
 
 def _packages(extra: str) -> Iterator[Finding]:

@@ -173,7 +173,7 @@ def limits_of(precision: str) -> Limits:
 def _measure(expected: Array, actual: Array, groups: Array) -> dict[str, float]:
     """What the directions say: (n, D) unit rows of the reference and the candidate, n > 1."""
     mean = expected.mean(axis=0)
-    plain, centred = _cosines(expected, actual), _cosines(expected - mean, actual - mean)
+    plain, centred = cosines(expected, actual), cosines(expected - mean, actual - mean)
     values = (
         plain.min(),
         np.percentile(plain, 1),
@@ -185,7 +185,7 @@ def _measure(expected: Array, actual: Array, groups: Array) -> dict[str, float]:
     return dict(zip(_DIRECTIONS, map(float, values), strict=True))
 
 
-def _cosines(a: Array, b: Array) -> Array:
+def cosines(a: Array, b: Array) -> Array:
     """(n, D), (n, D) -> (n,) cosines of the rows; NaN for a row of length zero."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.einsum("nd,nd->n", a, b) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))

@@ -14,10 +14,10 @@ from semscale.errors import UsageError
 from semscale.model import ModelSpec
 from semscale.nvcodec import NvDecoder, library
 from semscale.pixels import Device
-from semscale.preprocess import REACH
+from semscale.resampling import REACH
 from semscale.settings import Settings
 
-BACK_ENDS = ("cuda", "tensorrt", "torch")  # those that encode on a GPU where torch finds one
+ENCODE_ON_GPU = ("cuda", "tensorrt", "torch")  # the back ends that do, where torch finds one
 
 
 def device_for(spec: ModelSpec, backend: str, *, decode: str, settings: Settings) -> Device:
@@ -28,8 +28,8 @@ def device_for(spec: ModelSpec, backend: str, *, decode: str, settings: Settings
     """
     assert spec.preprocess is not None, f"{spec.name}: an image tower without preprocessing"
     check(decode)
-    problem = _problem() if backend in BACK_ENDS else ""
-    resizes = backend in BACK_ENDS and not problem and decode != "fast" and spec.preprocess.filter in REACH
+    problem = _problem() if backend in ENCODE_ON_GPU else ""
+    resizes = backend in ENCODE_ON_GPU and not problem and decode != "fast" and spec.preprocess.filter in REACH
     max_pixels = MAX_PIXELS if settings.max_pixels is None else settings.max_pixels
     return Device(
         DeviceResizer(spec.preprocess, "cuda") if resizes else None,

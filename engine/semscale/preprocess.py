@@ -20,15 +20,14 @@ from PIL import Image
 
 from semscale.errors import UsageError
 from semscale.model import Array, Preprocess
+from semscale.resampling import WEIGHT_BITS, fixed_weights
 
 ROUNDED = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}  # to uint8
 UNROUNDED = ("bicubic-float", "bilinear-tf1", "bilinear-torch")  # to float32
 FILTERS = (*ROUNDED, *UNROUNDED)
-REACH = {"bicubic": 2.0, "bilinear": 1.0}  # half width of the filter, in output pixels
 # Above this ratio of the sides only the crop is computed. Below it the whole image is resized and the margins dropped,
 # because Pillow's loop is faster than ours: at 5.3 by a factor of 2 to 3 although it computes 5 times as much.
 STRIP = 12.0
-WEIGHT_BITS = 22  # Pillow's fixed point: 32 bits, less 8 of the sample, less 2 for sums that overshoot
 LINES = 256  # converted at a time; bounds the float64 copy of the source
 COLUMNS = 32  # outputs a matrix product: more would multiply zeros, fewer would pay more calls
 
@@ -176,44 +175,20 @@ class _Axis:
     """
 
     def __init__(self, n_in: int, n_out: int, kept: slice, filter_name: str) -> None:
-        scale = n_in / n_out
-        stretch = max(scale, 1.0)  # a filter narrower than a source pixel would skip some: this is the antialiasing
-        centre = (np.arange(kept.start, kept.stop) + 0.5) * scale
-        reach = REACH[filter_name] * stretch
-        first = np.maximum((centre - reach + 0.5).astype(np.int64), 0)
-        last = np.minimum((centre + reach + 0.5).astype(np.int64), n_in)
-        taps = first[:, None] + np.arange((last - first).max())
-        distance = (taps - centre[:, None] + 0.5) * (1.0 / stretch)
-        weights = np.where(taps < last[:, None], _kernel(distance, filter_name), 0.0)
-        weights /= weights.sum(axis=1, keepdims=True)
-        fixed = np.trunc(weights * (1 << WEIGHT_BITS) + np.copysign(0.5, weights))
-        self.start, self.stop = int(first.min()), int(last.max())
-        self._products = [self._product(first, last, fixed, at) for at in range(0, len(centre), COLUMNS)]
-
-    def _product(self, first: Array, last: Array, fixed: Array, at: int) -> tuple[int, int, torch.Tensor]:
-        """Source range (within the window) and (source, output) weights of the outputs from `at` on."""
-        some = slice(at, at + COLUMNS)
-        low, high = int(first[some].min()), int(last[some].max())
-        matrix = np.zeros((high - low, len(first[some])))
-        for output, (start, stop, row) in enumerate(zip(first[some], last[some], fixed[some], strict=True)):
-            matrix[start - low : stop - low, output] = row[: stop - start]
-        return low - self.start, high - self.start, torch.from_numpy(matrix)
+        parts = [slice(at, min(at + COLUMNS, kept.stop)) for at in range(kept.start, kept.stop, COLUMNS)]
+        blocks = [fixed_weights(n_in, n_out, part, filter_name) for part in parts]
+        self.start = min(start for start, _ in blocks)
+        self.stop = max(start + len(fixed) for start, fixed in blocks)
+        self._products = [
+            (start - self.start, start - self.start + len(fixed), torch.from_numpy(fixed.astype(np.float64)))
+            for start, fixed in blocks
+        ]
 
     def apply(self, samples: Array) -> Array:
         """(..., window) uint8 -> (..., outputs) uint8."""
         source = torch.from_numpy(samples.astype(np.float64))
         sums = torch.cat([source[..., low:high] @ matrix for low, high, matrix in self._products], dim=-1)
         return torch.floor(sums * 2.0**-WEIGHT_BITS + 0.5).clamp_(0, 255).to(torch.uint8).numpy()
-
-
-def _kernel(distance: Array, filter_name: str) -> Array:
-    """Weights before normalisation: a triangle, or Keys' cubic with a = -0.5 (IEEE TASSP 29(6), 1981)."""
-    x, a = np.abs(distance), -0.5
-    if filter_name == "bilinear":
-        return np.maximum(1.0 - x, 0.0)
-    near = ((a + 2.0) * x - (a + 3.0)) * x * x + 1.0
-    far = (((x - 5.0) * x + 8.0) * x - 4.0) * a
-    return np.where(x < 1.0, near, np.where(x < 2.0, far, 0.0))
 
 
 def _pillow_does_rows_first() -> bool:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from semscale.encoders import find_exported
 from semscale.errors import UsageError
+from semscale.files import sha256
 from semscale_export import export_checkpoint
-from semscale_export.checkpoint import DEMO, Checkpoint, file_sha256, find_checkpoint
+from semscale_export.checkpoint import DEMO, Checkpoint, find_checkpoint
 from semscale_export.packaged import PACKAGED
 
 RECIPE = 2  # raise it when the same checkpoint would export to another graph or specification
@@ -55,7 +56,7 @@ def cache_folder() -> Path:
 def cache_key(checkpoint: Checkpoint) -> str:
     """Return the SHA-256 over everything an export depends on: the checkpoint's files and our recipe."""
     config = json.dumps(dict(checkpoint.config), sort_keys=True)
-    lines = [f"recipe {RECIPE}", config, *(f"{path.name} {file_sha256(path)}" for path in checkpoint.files())]
+    lines = [f"recipe {RECIPE}", config, *(f"{path.name} {sha256(path)}" for path in checkpoint.files())]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 

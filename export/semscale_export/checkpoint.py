@@ -6,12 +6,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import semscale.encoders
 from semscale.encoders import find_exported
 from semscale.errors import MissingDependencyError, ModelError, UsageError
+from semscale.files import sha256
 from semscale_export.packaged import PACKAGED, find_packaged
 
 PROBE_SECONDS = 10.0  # how long the hub may take to answer at all
@@ -34,7 +36,7 @@ DEMO = "demo"  # the encoder that comes with semscale
 OPEN_CLIP = "open_clip"  # the model type of a checkpoint that only has open_clip's own files
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, which keep nothing that was computed once
 class Checkpoint:
     """A model's files as Hugging Face lays them out, on this disk."""
 
@@ -53,12 +55,14 @@ class Checkpoint:
         others = (self.folder / name for name in OTHER_FILES)
         return [*self.weights(), *(path for path in others if path.is_file())]
 
+    @cached_property
     def weights_sha256(self) -> str:
-        """Return the SHA-256 of the weights, lower-case hexadecimal; it depends on their bytes alone.
+        """The SHA-256 of the weights, lower-case hexadecimal; it depends on their bytes alone, and is found once.
 
         For one file it is that file's own, as the hub shows it; for several, that of their digests in order of name.
+        Raises ModelError as `weights`.
         """
-        digests = [file_sha256(path) for path in self.weights()]
+        digests = [sha256(path) for path in self.weights()]
         return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
     def weights(self) -> list[Path]:
@@ -115,12 +119,6 @@ def _demo() -> Checkpoint:
     if not folder.is_dir():
         raise ModelError(f"this installation of semscale has no demo encoder ({folder} is missing); install it again")
     return _checkpoint(DEMO, folder)
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, lower-case hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _checkpoint(name: str, folder: Path, weights: Path | None = None) -> Checkpoint:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from semscale.encoders import check_graph, find_exported, load_spec
+from semscale.encoders import check_graph, find_exported, graph_sha256, load_spec
 from semscale.encoders.trt_driver import ANY_GPU, driver_problem, find_gpu
-from semscale.encoders.trt_files import PRECISIONS, RECIPE, EngineKey, graph_sha256, precision_folder
+from semscale.encoders.trt_files import PRECISIONS, RECIPE, EngineKey, precision_folder
 from semscale.encoders.trt_library import FLAVOURS, Library, installed, load_library
 from semscale.errors import MissingDependencyError, UsageError
 from semscale.locks import planning
@@ -107,6 +107,7 @@ def choose_library(flavour: str = "auto") -> Library:
 
 def engine_key(library: Library, graph: Path, settings: EngineSettings) -> EngineKey:
     """Everything that the engine of `graph` would depend on here. Raises UsageError when that takes an absent GPU."""
+    assert graph.is_file(), f"{graph}: there is no graph to build an engine from"
     return EngineKey(
         onnx=graph_sha256(graph),
         flavour=library.flavour,

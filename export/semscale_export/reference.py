@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from semscale.encoders import load_spec
 from semscale.encoders.batches import fixed
-from semscale.encoders.checks import check_inputs
+from semscale.encoders.checks import check_inputs, closed
 from semscale.errors import ModelError, UsageError
 from semscale.model import Array, ModelSpec
 from semscale_export.checkpoint import DEMO, Checkpoint, find_checkpoint
@@ -76,7 +76,7 @@ class TorchEncoder:
         finds no compiler.
         """
         if self._module is None:
-            raise UsageError(f"the {self.spec.kind} tower of {self.spec.name} is closed; open it again")
+            raise closed(self.spec)
         check_inputs(inputs, self.spec)
         if len(inputs) == 0:
             return np.empty((0, self.spec.dim), np.float32)
@@ -121,7 +121,7 @@ def checkpoint_of(folder: Path, spec: ModelSpec) -> Checkpoint:
             f"{folder}: back end 'torch' runs the checkpoint, and where {spec.name} lies is not known; "
             f"put its folder, or a link to it, at {beside}"
         )
-    if found.weights_sha256() != spec.sha256:
+    if found.weights_sha256 != spec.sha256:
         raise ModelError(f"{found.folder}: not the weights that {folder} was exported from; export the model again")
     return found
 

@@ -22,7 +22,7 @@ def image_spec(checkpoint: Checkpoint, preprocess: Preprocess, *, dim: int, norm
     """
     return ModelSpec(
         name=checkpoint.name,
-        sha256=checkpoint.weights_sha256(),
+        sha256=checkpoint.weights_sha256,
         kind="image",
         input_shape=(preprocess.crop, preprocess.crop, 3),
         input_dtype="float32" if preprocess.filter in UNROUNDED else "uint8",
@@ -41,7 +41,7 @@ def text_spec(checkpoint: Checkpoint, tokens: Tokens, *, dim: int) -> ModelSpec:
     """
     return ModelSpec(
         name=checkpoint.name,
-        sha256=checkpoint.weights_sha256(),
+        sha256=checkpoint.weights_sha256,
         kind="text",
         input_shape=(tokens.length,),
         input_dtype="int64",

@@ -1,4 +1,4 @@
-"""What every back end checks of its inputs."""
+"""What every back end checks before it encodes."""
 
 from __future__ import annotations
 
@@ -14,3 +14,8 @@ def check_inputs(inputs: Array, spec: ModelSpec) -> None:
             f"the {spec.kind} tower of {spec.name} takes ({wanted}) {spec.input_dtype}, "
             f"not {inputs.shape} {inputs.dtype}"
         )
+
+
+def closed(spec: ModelSpec) -> UsageError:
+    """The error for a call of an encoder after its `close`."""
+    return UsageError(f"the {spec.kind} tower of {spec.name} is closed; open it again")

@@ -12,10 +12,10 @@ import numpy as np
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as state  # pyright: ignore[reportAttributeAccessIssue]
 
+from semscale.cores import usable_cores
 from semscale.encoders import load_spec
-from semscale.encoders.checks import check_inputs
+from semscale.encoders.checks import check_inputs, closed
 from semscale.encoders.int8 import quantised
-from semscale.encoders.machine import usable_cores
 from semscale.errors import ModelError, UsageError
 from semscale.model import Array, ModelSpec
 
@@ -76,7 +76,7 @@ class OrtEncoder:
         it is: whoever scores it counts it as invalid.
         """
         if self._session is None:
-            raise UsageError(f"the {self.spec.kind} tower of {self.spec.name} is closed; open it again")
+            raise closed(self.spec)
         check_inputs(inputs, self.spec)
         if len(inputs) == 0:
             return np.empty((0, self.spec.dim), np.float32)

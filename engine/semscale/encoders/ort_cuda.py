@@ -13,7 +13,7 @@ import onnxruntime
 
 from semscale.encoders import load_spec
 from semscale.encoders.batches import fixed
-from semscale.encoders.checks import check_inputs
+from semscale.encoders.checks import check_inputs, closed
 from semscale.encoders.ort import new_session, options_for
 from semscale.encoders.trt_driver import driver_problem
 from semscale.errors import UsageError
@@ -57,7 +57,7 @@ class CudaEncoder:
         Raises UsageError for another shape or type, or after `close`.
         """
         if self._bound is None:
-            raise UsageError(f"the {self.spec.kind} tower of {self.spec.name} is closed; open it again")
+            raise closed(self.spec)
         check_inputs(inputs, self.spec)
         embeddings = np.empty((len(inputs), self.spec.dim), np.float32)
         for rows, batch in fixed(inputs, self._batch):

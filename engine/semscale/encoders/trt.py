@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from semscale.encoders import load_spec
-from semscale.encoders.checks import check_inputs
+from semscale.encoders import graph_sha256, load_spec
+from semscale.encoders.checks import check_inputs, closed
 from semscale.encoders.trt_device import Device, TorchDevice
 from semscale.encoders.trt_driver import ANY_GPU, Gpu, find_gpu
 from semscale.encoders.trt_files import (
@@ -22,7 +22,6 @@ from semscale.encoders.trt_files import (
     EngineKey,
     EngineRecord,
     graph_file,
-    graph_sha256,
     precision_folder,
     read_engine,
     read_record,
@@ -30,7 +29,7 @@ from semscale.encoders.trt_files import (
 )
 from semscale.encoders.trt_library import FLAVOURS, Library, installed, load_library
 from semscale.encoders.trt_runner import Engine, Runner, cut, load_engine
-from semscale.errors import MissingDependencyError, ModelError, UsageError
+from semscale.errors import MissingDependencyError, ModelError
 from semscale.model import Array, ModelSpec
 
 LANES = 2  # while one batch computes, the next is copied
@@ -81,7 +80,7 @@ class TrtEncoder:
         engine does not run.
         """
         if self._engine is None:
-            raise UsageError(f"the {self.spec.kind} tower of {self.spec.name} is closed; open it again")
+            raise closed(self.spec)
         check_inputs(inputs, self.spec)
         try:
             return self._encode(self._engine, inputs)
@@ -137,8 +136,7 @@ def check_key(path: Path, record: EngineRecord, library: Library, gpu: Gpu) -> N
 
 
 def _onnx(folder: Path, key: EngineKey) -> str:
-    graph = graph_file(folder)
-    return graph_sha256(graph) if graph.is_file() else key.onnx  # an engine may travel without its graph
+    return graph_sha256(graph_file(folder)) or key.onnx  # an engine may travel without its graph
 
 
 def _choose(folder: Path, names: list[str], gpu: Gpu) -> tuple[Library, Path, EngineRecord]:

@@ -131,18 +131,6 @@ def read_engine(path: Path, record: EngineRecord) -> bytes:
     return engine
 
 
-def graph_sha256(graph: Path) -> str:
-    """The SHA-256 of a graph and of the weights beside it, hexadecimal. Raises ModelError when it is not there."""
-    digest = hashlib.sha256()
-    files = sorted(path for path in graph.parent.glob("model.onnx*") if path.is_file())
-    if graph not in files:
-        raise ModelError(f"{graph}: no such file; {REBUILD}")
-    for path in files:
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
-
-
 def _short(value: Any) -> str:
     if isinstance(value, dict):
         return " ".join(str(part) for part in value.values())
