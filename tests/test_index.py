@@ -181,6 +181,24 @@ def test_a_damaged_index_file_is_refused_and_made_again(store, damage):
     open_index(store, "hnsw")
 
 
+def test_an_index_that_is_replaced_while_it_is_read_is_refused(store, monkeypatch):
+    """A run of `semscale embed --index` may save between the hash and the reading."""
+    index_store(store.path, "flat")
+    read = Index.read
+
+    def replaced(file, shape):
+        found = read(file, shape)
+        file.with_name("new").write_bytes(file.read_bytes())
+        file.with_name("new").replace(file)
+        return found
+
+    monkeypatch.setattr(Index, "read", replaced)
+    with pytest.raises(StoreError, match="replaced while it was read"):
+        open_index(store, "flat")
+    monkeypatch.undo()
+    assert len(open_index(store, "flat")[0]) == 894
+
+
 def test_a_build_that_dies_before_its_record_is_written_leaves_nothing_that_is_believed(store, monkeypatch):
     index_store(store.path, "flat")
     append(store.path, clustered(50, seed=2))

@@ -63,12 +63,17 @@ def open_index(store: Store, kind: str) -> tuple[Index, Record]:
     Raises StoreError, which says why and what to do, where there is none, it is stale, or its file is damaged;
     MissingDependencyError where FAISS is not installed.
     """
+    file = index_file(store.path, kind)
+    before = _signature(file)
     record = checked_record(store, kind, now := identity(store))
     if record.store != now:
         more = len(now.shards) - len(record.store.shards)
         grown = record.store.begins(now)
         raise _refusal(store, kind, f"{_shards(more)} came to the store since" if grown else "the store changed since")
-    return Index.read(index_file(store.path, kind), record.shape), record
+    index = Index.read(file, record.shape)
+    if _signature(file) != before:  # by a run that writes to the store: what was read is not what was hashed
+        raise _refusal(store, kind, "it was replaced while it was read")
+    return index, record
 
 
 def checked_record(store: Store, kind: str, now: Identity) -> Record:
@@ -188,6 +193,15 @@ def memory() -> int:
     if limit.is_file() and used.is_file() and (most := limit.read_text().strip()).isdigit():
         free.append(max(0, int(most) - int(used.read_text())))
     return min(free)
+
+
+def _signature(file: Path) -> tuple[int, int, int] | None:
+    """Tells a file from one that took its place."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _refusal(store: Store, kind: str, why: str) -> StoreError:
