@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from pair_stores import call, spec_of, write_store
+from search_cases import Emulated, half_precision  # noqa: F401 - a fixture
 
 from semscale import joins, parts
 from semscale.errors import StoreError, StoreLockedError, UsageError
@@ -302,3 +303,28 @@ def test_stores_without_pairs_give_a_table_without_rows(tmp_path, n):
         done = call("pairs", store, *what, "-o", tmp_path / "p.parquet", "--json")
         assert read(tmp_path / "p.parquet") == []
         assert json.loads(done.stdout.splitlines()[-1])["n_images"] == n
+
+
+@pytest.mark.usefixtures("half_precision")
+@pytest.mark.parametrize("kind", ["threshold", "top-k"])
+def test_a_gpu_is_used_where_there_is_one_and_writes_the_same_table(store, tmp_path, monkeypatch, kind):
+    looked, find = [], Emulated.look
+    monkeypatch.setattr(Emulated, "look", lambda *given: looked.append(1) or find(*given))
+    asked = ["pairs", store, f"--{kind}", "0.5" if kind == "threshold" else 3, "--quiet"]
+    call(*asked, "-o", tmp_path / "cpu.parquet")
+    assert not looked
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    call(*asked, "-o", tmp_path / "gpu.parquet")
+    assert looked
+    assert (tmp_path / "cpu.parquet").read_bytes() == (tmp_path / "gpu.parquet").read_bytes()
+    looked.clear()
+    call(*asked, "-o", tmp_path / "told.parquet", "--device", "cpu")
+    assert not looked
+
+
+@pytest.mark.parametrize("command", ["pairs", "dedup", "novelty"])
+def test_a_gpu_that_is_not_there_is_refused(store, tmp_path, monkeypatch, command):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    more = ["--reference", store] if command == "novelty" else []
+    with pytest.raises(UsageError, match=r"torch finds no GPU .*use --device cpu"):
+        call(command, store, *more, "--threshold", "0.5", "--device", "cuda", "-o", tmp_path / "out.parquet")

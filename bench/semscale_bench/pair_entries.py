@@ -7,6 +7,7 @@ import importlib.util
 import torch
 
 from semscale.search import Tuning
+from semscale.search.devices import tuning_on
 from semscale_bench import pair_faiss, pair_gpu
 from semscale_bench.pair_contestants import Contestant, ours, scikit_learn, torch_top_k
 from semscale_bench.pair_data import Case
@@ -29,7 +30,7 @@ def case_of(images: int | None, *, whole: bool | None = None, gpu: bool = True) 
 
 def tuning(case: Case) -> Tuning:
     """How semscale is set, which its blocks depend on."""
-    return Tuning() if case.device == "cpu" else pair_gpu.tuning()
+    return tuning_on("cuda" if case.device == "cuda" else "cpu")
 
 
 def entries(case: Case) -> tuple[list[Contestant], list[str]]:

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 
 from semscale.model import Array
-from semscale.search import Products, Tuning
 from semscale.search.faiss_gpu import placed, train
 from semscale.search.faiss_library import is_installed, library
 from semscale.search.kinds import shape_of
@@ -22,11 +21,6 @@ from semscale_bench.pair_faiss import PROBES, clusters_of, search
 
 IMAGES, DIM = 1_000_000, 768
 ON_CPUS = ["FAISS range_search and HNSW: FAISS has neither on a GPU", "scikit-learn: it has no GPU"]
-
-
-def tuning() -> Tuning:
-    """How semscale is set: products large enough for a GPU."""
-    return Tuning(products=Products(device="cuda", precision="float16"), tile=8192, panel=65_536)
 
 
 def contestants(case: Case) -> tuple[list[Contestant], list[str]]:

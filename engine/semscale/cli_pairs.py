@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     from semscale.model import Score
     from semscale.moves import Copy
 
+Device = Literal["auto", "cpu", "cuda"]
 STORE = click.Path(path_type=Path, file_okay=False, exists=True)
 OUT = click.Path(path_type=Path, dir_okay=False)
 MAX_PAIRS = click.option("--max-pairs", type=click.IntRange(1), default=50_000_000, show_default=True,
                          help="Refuse when more are expected, and stop when more are found.")  # fmt: skip
+DEVICE = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True,
+                      help="Where to compare; results are the same. 'auto': on a GPU if there is one.")  # fmt: skip
 
 
 @click.command()
@@ -32,6 +35,7 @@ MAX_PAIRS = click.option("--max-pairs", type=click.IntRange(1), default=50_000_0
 @click.option("--between", type=STORE, metavar="OTHER_STORE", help="Pairs of an image of STORE and one of OTHER_STORE.")
 @click.option("-o", "--out", type=OUT, required=True, help="Parquet file for the table.")
 @MAX_PAIRS
+@DEVICE
 @output_options
 def pairs(
     store: Path,
@@ -42,6 +46,7 @@ def pairs(
     between: Path | None,
     out: Path,
     max_pairs: int,
+    device: Device,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -55,6 +60,7 @@ def pairs(
     from semscale.console import Console
     from semscale.joins import Sides, write_neighbours, write_pairs
     from semscale.keyed import comparable, open_keyed
+    from semscale.search.devices import tuning_on
 
     if (threshold is None) == (top_k is None):
         raise UsageError("give either --threshold or --top-k")
@@ -65,13 +71,15 @@ def pairs(
     notes = [] if right is None else comparable(left.store, right.store)
     for note in notes:
         console.say(note)
-    sides = Sides(left, right, "within" if within else "across" if across else None)
+    sides, tuning = Sides(left, right, "within" if within else "across" if across else None), tuning_on(device)
     with console.progress() as tell:
         if threshold is not None:
-            done = write_pairs(out, sides, threshold, max_pairs=max_pairs, on_progress=tell, say=console.say)
+            done = write_pairs(
+                out, sides, threshold, max_pairs=max_pairs, tuning=tuning, on_progress=tell, say=console.say
+            )
         else:
             assert top_k is not None
-            done = write_neighbours(out, sides, top_k, max_pairs=max_pairs, on_progress=tell)
+            done = write_neighbours(out, sides, top_k, max_pairs=max_pairs, tuning=tuning, on_progress=tell)
     what = "pairs" if top_k is None else "neighbours"
     console.say(f"{done.rows} {what} of {len(left)} images in {out}")
     line = {"out": str(out), "n_images": len(left), "n_other": None if right is None else len(right)}
@@ -92,6 +100,7 @@ def pairs(
 @click.option("--to", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
               help="Where files are moved to, under the paths that they have in the source.")  # fmt: skip
 @MAX_PAIRS
+@DEVICE
 @output_options
 def dedup(
     store: Path,
@@ -102,6 +111,7 @@ def dedup(
     how: str | None,
     to: Path | None,
     max_pairs: int,
+    device: Device,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -114,6 +124,7 @@ def dedup(
     from semscale.console import Console
     from semscale.dedup import Rules, find_copies, table_of, to_move, write_copies
     from semscale.keyed import open_keyed
+    from semscale.search.devices import tuning_on
 
     console = Console(quiet=quiet)
     if how in ("move", "undo") and to is None:
@@ -124,8 +135,9 @@ def dedup(
     if threshold is None:
         raise UsageError("give --threshold, the cosine from which on two images are copies")
     images, rules = open_keyed(store), Rules(threshold, linkage, keep)  # type: ignore[arg-type]
+    tuning = tuning_on(device)
     with console.progress() as tell:
-        found = find_copies(images, rules, max_pairs=max_pairs, on_progress=tell, say=console.say)
+        found = find_copies(images, rules, max_pairs=max_pairs, tuning=tuning, on_progress=tell, say=console.say)
     write_copies(out, table_of(images, found, rules))
     moved = [] if how is None else _applied(console, to_move(images, found), how, to)
     surplus = int(found.surplus.sum())
@@ -171,9 +183,17 @@ def _visible(name: str) -> str:
               help="Images with a cosine of T to a reference image are copies of it.")  # fmt: skip
 @click.option("-k", type=click.IntRange(1), default=1, show_default=True, help="Nearest reference images to list.")
 @click.option("-o", "--out", type=OUT, default="novelty.parquet", show_default=True, help="Parquet file for the table.")
+@DEVICE
 @output_options
 def novelty(
-    store: Path, reference: Path, threshold: float | None, k: int, out: Path, as_json: bool, quiet: bool
+    store: Path,
+    reference: Path,
+    threshold: float | None,
+    k: int,
+    out: Path,
+    device: Device,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Find the nearest reference images of every image in STORE: is it new, or memorised?
 
@@ -185,14 +205,15 @@ def novelty(
     from semscale.console import Console
     from semscale.keyed import comparable, open_keyed
     from semscale.novelty import find_novelty, write_novelty
+    from semscale.search.devices import tuning_on
 
-    console = Console(quiet=quiet)
+    console, tuning = Console(quiet=quiet), tuning_on(device)
     images, others = open_keyed(store), open_keyed(reference)
     notes = comparable(images.store, others.store)
     for note in notes:
         console.say(note)
     with console.progress() as tell:
-        found = find_novelty(images, others, k=k, threshold=threshold, on_progress=tell)
+        found = find_novelty(images, others, k=k, threshold=threshold, tuning=tuning, on_progress=tell)
     write_novelty(out, images, others, found)
     valid = int(found.valid.sum())
     copied, authentic = found.copies(), found.authenticity()
