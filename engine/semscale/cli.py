@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 import semscale
+from semscale.cli_metrics import metrics
 from semscale.cli_output import emit, output_options
 from semscale.cli_pairs import dedup, novelty, pairs
 from semscale.cli_search import KINDS, index, search
@@ -324,7 +325,7 @@ def bench(arguments: tuple[str, ...]) -> None:
     command.main(args=list(arguments), prog_name="semscale bench", standalone_mode=False)
 
 
-for _command in (dedup, index, novelty, pairs, search):
+for _command in (dedup, index, metrics, novelty, pairs, search):
     main.add_command(_command)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from semscale.errors import UsageError
+from semscale.metrics.description import Description
 from semscale.metrics.vectors import unit_rows
 from semscale.model import Array
 
@@ -33,6 +34,19 @@ PRESETS = {
         Preset("raw", 1.0, "none", "", "the cosine itself: -1..1"),
     )
 }
+
+CLIP_SCORE = Description(
+    name="clip-score",
+    what="How well images match their texts.",
+    formula="scale * cos(image, text), clamped as the preset says; the mean over images",
+    range="that of the preset",
+    better="higher",
+    estimator="a plain mean; interval: Student's t over groups, ddof 1; images without a text are left out and counted",
+    smallest_n=1,
+    of="images with a text",
+    source="Hessel et al. 2021, arXiv 2104.08718",
+    presets={preset.name: preset.source for preset in PRESETS.values()},
+)
 
 
 def preset(name: str) -> Preset:

@@ -11,11 +11,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from semscale.metrics.description import Description
 from semscale.metrics.vectors import unit_rows
 from semscale.model import Array
 
 BLOCK = 2048  # rows of a Gram matrix held at a time: 2048 x 2048 x 8 bytes = 32 MiB
 MANY = 16_384  # images in a group; every pair of more than these takes seconds to minutes
+SCS = Description(
+    name="scs",
+    what="The Semantic Consistency Score: how alike are images of one prompt, made by one model from different seeds.",
+    formula="mean over groups of the mean over pairs i < j of max(100 cos(e_i, e_j), 0), e the image embeddings",
+    range="0 to 100; a model that draws one image whatever the seed scores 100: read it beside clip-score",
+    better="higher",
+    estimator="each pair is clamped, not the mean; interval: Student's t over groups, ddof 1; groups of fewer than two "
+    "valid images are listed and left out",
+    smallest_n=2,
+    of="images of a group",
+    source="Bent 2024, arXiv 2404.08799",
+)
 
 
 @dataclass(frozen=True, slots=True)
