@@ -14,9 +14,10 @@ PRECISIONS = [*([Products(precision="int8")] if integers_are_exact() else []), F
 
 
 @pytest.fixture(scope="module")
-def half_precision():
-    """Half precision on any processor: operands and similarities are rounded as on a GPU, and added in float32."""
+def every_looker():
+    """Integers for small joins too, and half precision on any processor: rounded as on a GPU, and added in float32."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("semscale.search.lookers.FEW", 0)
         patch.setattr("semscale.search.lookers.CudaLooker", partial(Emulated, device="cpu"))
         yield
 

@@ -9,6 +9,7 @@ from indexed_stores import DIM, append, append_failures, clustered, rewrite, wri
 
 from semscale import indexing
 from semscale.errors import MissingDependencyError, StoreError, StoreLockedError, UsageError
+from semscale.files import sha256
 from semscale.indexing import index_file, index_store, open_index, record_file
 from semscale.locks import exclusive
 from semscale.search import faiss_library, reference
@@ -197,6 +198,26 @@ def test_an_index_that_is_replaced_while_it_is_read_is_refused(store, monkeypatc
         open_index(store, "flat")
     monkeypatch.undo()
     assert len(open_index(store, "flat")[0]) == 894
+
+
+def test_an_index_is_read_and_hashed_before_the_old_one_goes(store, monkeypatch):
+    """A kill while a large index is hashed must leave the old one and its record."""
+    index_store(store.path, "flat")
+    append(store.path, clustered(10, seed=9))
+    before = index_file(store.path, "flat").read_bytes()
+
+    def stopped(file):
+        assert index_file(store.path, "flat").read_bytes() == before
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(
+        indexing, "sha256", lambda file: stopped(file) if file != index_file(store.path, "flat") else sha256(file)
+    )
+    with pytest.raises(KeyboardInterrupt):
+        index_store(store.path, "flat")
+    monkeypatch.undo()
+    assert index_file(store.path, "flat").read_bytes() == before
+    assert index_store(store.path, "flat").action == "extended"
 
 
 def test_a_build_that_dies_before_its_record_is_written_leaves_nothing_that_is_believed(store, monkeypatch):
@@ -455,6 +476,17 @@ def test_a_shard_discarded_after_it_came_is_noticed(store):
 def test_a_stream_keeps_an_index_that_nothing_was_added_to(store):
     index_store(store.path, "ivf")
     assert Stream(store.path, "ivf", planned=900).finish().action == "kept"
+
+
+def test_clusters_that_were_outgrown_while_they_were_streamed_to_are_learned_again(store):
+    """As with --follow, where the first listing says little of what comes."""
+    index_store(store.path, "ivf")
+    stream = Stream(store.path, "ivf", planned=1000)
+    for seed in range(6):
+        stream.add_shard(append(store.path, clustered(900, seed=seed)))
+    done = stream.finish()
+    assert done.record.n_learned_for == done.record.n_indexed == 894 + 5400
+    assert index_store(store.path, "ivf").action == "kept"
 
 
 def test_a_stream_of_nothing_but_failures_ends_without_an_index(tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from pair_stores import call, spec_of, write_store
-from search_cases import Emulated, half_precision  # noqa: F401 - a fixture
+from search_cases import Emulated, every_looker  # noqa: F401 - a fixture
 
 from semscale import joins, parts
 from semscale.errors import StoreError, StoreLockedError, UsageError
@@ -305,7 +305,7 @@ def test_stores_without_pairs_give_a_table_without_rows(tmp_path, n):
         assert json.loads(done.stdout.splitlines()[-1])["n_images"] == n
 
 
-@pytest.mark.usefixtures("half_precision")
+@pytest.mark.usefixtures("every_looker")
 @pytest.mark.parametrize("kind", ["threshold", "top-k"])
 def test_a_gpu_is_used_where_there_is_one_and_writes_the_same_table(store, tmp_path, monkeypatch, kind):
     looked, find = [], Emulated.look

@@ -1,15 +1,18 @@
+import weakref
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from search_cases import PRECISIONS, half_precision, joined, nearest, same, stored  # noqa: F401 - a fixture
+from search_cases import PRECISIONS, every_looker, joined, nearest, same, stored  # noqa: F401 - a fixture
 
 from semscale.errors import UsageError
-from semscale.search import EQUAL, Groups, Tuning, pairs_above, reference, top_k
+from semscale.search import EQUAL, FLOAT32, Groups, Tuning, pairs_above, reference, top_k
+from semscale.search.looking_cpu import FloatLooker
 from semscale.store import Rows
 
 pytestmark = [
-    pytest.mark.usefixtures("half_precision"),
+    pytest.mark.usefixtures("every_looker"),
     pytest.mark.filterwarnings("ignore:overflow encountered in multiply"),  # of the hostile rows
 ]
 tunings = st.builds(
@@ -195,6 +198,24 @@ def test_a_store_is_read_in_slices_and_a_float16_store_as_it_is_stored():
     tuning = Tuning(tile=32, panel=64)
     same(joined(Watched(), 0.7, tuning=tuning), reference.pairs_above(rows.astype(np.float32), 0.7))
     assert max(asked) < 2048 + 1
+
+
+def test_a_block_goes_before_the_next_is_made(monkeypatch):
+    """A block is the largest thing in memory."""
+    panels, alive = [], []
+    left = FloatLooker.left
+
+    def watched(looking, units):
+        alive.append(sum(panel() is not None for panel in panels))
+        panels.append(weakref.ref(units))
+        return left(looking, units)
+
+    monkeypatch.setattr(FloatLooker, "left", watched)
+    monkeypatch.setattr(FloatLooker, "right", left)
+    tuning = Tuning(FLOAT32, tile=16, panel=50, workers=1)
+    joined(clusters(200), 0.5, tuning=tuning)
+    nearest(clusters(200), 5, tuning=tuning)
+    assert alive == [0] * 8
 
 
 def test_errors_say_what_to_do():

@@ -6,18 +6,19 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from search_cases import half_precision  # noqa: F401 - a fixture
+from search_cases import every_looker  # noqa: F401 - a fixture
 
 from semscale.errors import UsageError
 from semscale.search import FLOAT32, Products, Tuning, kernels, pairs_above, quantised, reference, scan, scan_cuda
 from semscale.search.lookers import looker
 from semscale.search.looking import LOWEST, Tile, Wanted
+from semscale.search.looking_cpu import FloatLooker, IntegerLooker
 from semscale.search.recheck import cosines
 from semscale.search.scan import Floors
 from semscale.search.sides import CHUNK, dots, open_side
 from semscale.search.vectors import ArrayVectors
 
-pytestmark = pytest.mark.usefixtures("half_precision")
+pytestmark = pytest.mark.usefixtures("every_looker")
 needs_integers = pytest.mark.skipif(not kernels.integers_are_exact(), reason="integer products are not exact here")
 HALF = Products("cuda", "float16")
 KINDS = ["random", "equal", "positive", "halfway", "uneven", "outliers"]
@@ -31,7 +32,7 @@ def everything(rows, wanted):
 def reduced(products, rows):
     """(n, D) valid rows -> (n, n) similarities in reduced precision."""
     units, n = open_side(ArrayVectors(rows)).units(range(len(rows))), len(rows)
-    looking = looker(products, rows.shape[1], 1)
+    looking = looker(products, rows.shape[1], columns=n, workers=1)
     tile = Tile(range(n), range(n), looking.left(units), looking.right(units), None)
     hits = looking.look(tile, everything(n, LOWEST)).hits
     out = np.full((n, n), np.nan)
@@ -69,7 +70,7 @@ def test_no_similarity_is_further_off_than_the_bound(dim, seed, kind, products):
     assert error <= products.bound(dim)
 
 
-def test_the_bound_of_half_precision_is_not_loose():
+def test_the_bound_of_every_looker_is_not_loose():
     errors = [
         np.abs(reduced(HALF, rows) - reference.similarities(rows, rows)).max()
         for rows in (hostile(dim, seed, "equal") for dim in range(1, 40) for seed in range(3))
@@ -125,7 +126,7 @@ def test_products_of_integers_are_exact_at_their_extremes():
         right = rng.choice([-127, 127, 0, 5], (90, dim)).astype(np.int8)
         left[0], right[0] = 127, -127
         out = np.empty((70, 90), np.int32)
-        kernels.multiply_integers(kernels.unsigned(left), np.ascontiguousarray(right.T), out)
+        kernels.multiply_integers(kernels.unsigned(left.copy()), np.ascontiguousarray(right.T), out)
         assert np.array_equal(out, left.astype(np.int64) @ right.astype(np.int64).T)
 
 
@@ -176,7 +177,7 @@ def test_the_graphs_are_what_they_are_called():
 
 
 def test_without_onnx_runtime_joins_are_in_float32_by_torch(monkeypatch):
-    monkeypatch.setattr(kernels, "runs_threads", lambda: False)
+    monkeypatch.setattr(kernels, "has_onnxruntime", lambda: False)
     monkeypatch.setattr(kernels, "_run", lambda *_: pytest.fail("ONNX Runtime was called"))
     kernels.integers_are_exact.cache_clear()
     try:
@@ -206,6 +207,32 @@ def test_a_product_of_two_rows_has_the_same_bits_wherever_they_lie(dim, step, sh
     assert np.array_equal(np.concatenate(parts), whole)
     assert np.array_equal(dots(right, left), whole)
     assert np.array_equal([dots(left[i : i + 1].copy(), right[i : i + 1].copy())[0] for i in range(40)], whole)
+
+
+@pytest.mark.parametrize("dim", [8192, 8193, 20_000])
+def test_long_rows_have_the_same_bits_alone_and_among_others(dim):
+    """NumPy sums rows of more than 8192 numbers in an order that depends on how many rows there are."""
+    rows = np.random.default_rng(0).standard_normal((20, dim)).astype(np.float32)
+    rows[1] = rows[0]
+    whole = dots(rows, rows[::-1])
+    assert np.array_equal([dots(rows[i : i + 1], rows[19 - i : 20 - i])[0] for i in range(20)], whole)
+    side = open_side(ArrayVectors(rows))
+    assert cosines(side, np.array([0]), side, np.array([1])) == 1.0
+    found = list(pairs_above(rows, 0.5, tuning=Tuning(pairs=1)))
+    assert sum(len(pairs.a) for pairs in found) == 1
+
+
+def test_rows_whose_length_has_a_large_prime_factor_are_not_turned():
+    assert quantised.suits(512) and quantised.suits(1408) and quantised.suits(1021)
+    assert not quantised.suits(8191) and not quantised.suits(2 * 4093) and not quantised.suits(2**16)
+    assert type(looker(Products(), 8191, columns=10**6, workers=1)) is FloatLooker
+
+
+def test_few_columns_are_not_worth_turning_every_row(monkeypatch):
+    monkeypatch.setattr("semscale.search.lookers.FEW", 512)
+    assert type(looker(Products(), 64, columns=511, workers=1)) is FloatLooker
+    if kernels.integers_are_exact():
+        assert type(looker(Products(), 64, columns=512, workers=1)) is IntegerLooker
 
 
 def test_cosines_are_those_of_exact_arithmetic_and_equal_rows_have_one():

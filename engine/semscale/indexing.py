@@ -117,7 +117,7 @@ def up_to_date(store: Store, kind: str, say: Say) -> Indexed:
     except StoreError as error:
         say(f"built again: {error}")
         record = None
-    if record is not None and record.store == now:
+    if record is not None and record.store == now and not outgrown(record, now):
         return Indexed("kept", record)
     if record is not None and may_grow(record, now):
         return Indexed("extended", _extended(store, record, now, say))
@@ -128,8 +128,12 @@ def up_to_date(store: Store, kind: str, say: Say) -> Indexed:
 
 def may_grow(record: Record, now: Identity) -> bool:
     """Whether new shards can simply be added."""
-    outgrown = record.shape.kind in TRAINED and now.rows > STALE_LISTS * record.n_learned_for
-    return record.shape.kind in EXTENDED and record.store.begins(now) and not outgrown
+    return record.shape.kind in EXTENDED and record.store.begins(now) and not outgrown(record, now)
+
+
+def outgrown(record: Record, now: Identity) -> bool:
+    """Whether there are so many more rows than its clusters were learned for that they no longer fit."""
+    return record.shape.kind in TRAINED and now.rows > STALE_LISTS * record.n_learned_for
 
 
 def _built(store: Store, kind: str, now: Identity, say: Say) -> Record:
@@ -168,10 +172,10 @@ def save(store: Store, index: Index, now: Identity, *, learned_for: int, started
     if identity(store) != now:
         raise StoreError(f"{store.path}: changed while it was being indexed; run `semscale index` again")
     file = index_file(store.path, index.shape.kind)
-    with replacing(file) as temporary:
+    with replacing(file) as temporary:  # all that takes long is done before the old index goes
         index.write(temporary)
+        size, digest = temporary.stat().st_size, sha256(temporary)
     taken = time.perf_counter() - started
-    size, digest = file.stat().st_size, sha256(file)
     record = Record(index.shape, now, len(index), learned_for, found, len(queries), taken, size, digest)
     write_record(record_file(store.path, index.shape.kind), record)
     return record

@@ -22,6 +22,7 @@ from semscale.indexing import (
     index_file,
     may_grow,
     memory,
+    outgrown,
     record_file,
     save,
     up_to_date,
@@ -86,7 +87,9 @@ class Stream:
         while self._waiting:
             self._add(store, self._waiting.popleft())
         if self._in.rows > self._saved and self._holds_the_store():
-            return Indexed(self._action, self._save())
+            record = self._save()
+            if not outgrown(record, self._in):  # as where many more came than were planned
+                return Indexed(self._action, record)
         return up_to_date(store, self.kind, self._say) if len(store.images) else Indexed("none", None)
 
     @property

@@ -73,8 +73,8 @@ def _pairs_above(join: Join, lowest: float, tuning: Tuning, first: int) -> Itera
     floor = max(lowest - tuning.products.bound(join.rows.dim), float(LOWEST))
     for block in join.plan(tuning)[first:]:
         found = _Found(join, lowest, block.index, tuning.pairs)
-        for tile, look in looks(join, block, tuning, partial(_reaching, floor)):
-            yield from found.add(look.hits.rows + tile.rows.start, look.hits.columns + tile.columns.start)
+        for rows, columns, look in looks(join, block, tuning, partial(_reaching, floor)):
+            yield from found.add(look.hits.rows + rows.start, look.hits.columns + columns.start)
         yield found.rest()
 
 
@@ -95,10 +95,13 @@ class _Found:
         """Take candidates by position; yield what fills whole results."""
         self._waiting.append(np.stack([rows, columns]))
         self._count += len(rows)
-        while self._count > self._most:
-            whole = np.concatenate(self._waiting, axis=1)
-            self._waiting, self._count = [whole[:, self._most :]], self._count - self._most
-            yield self._checked(whole[:, : self._most], last=False)
+        if self._count <= self._most:
+            return
+        places = np.concatenate(self._waiting, axis=1)
+        whole = (self._count - 1) // self._most * self._most
+        self._waiting, self._count = [places[:, whole:]], self._count - whole
+        for at in range(0, whole, self._most):
+            yield self._checked(places[:, at : at + self._most], last=False)
 
     def rest(self) -> Pairs:
         """What is left, the last of the block."""
@@ -140,8 +143,8 @@ def _top_k(join: Join, k: int, tuning: Tuning, *, rising: bool) -> Iterator[Neig
     ranking = Ranking(held, tuning.products.bound(join.rows.dim), _exact(join), join.rows.ids, rising)
     lists = Lists(len(join.columns), ranking)
     for block in join.plan(tuning) if k else ():
-        for tile, look in looks(join, block, tuning, partial(_asked, lists, held, join.symmetric)):
-            _collect(lists, tile, look, symmetric=join.symmetric)
+        for rows, columns, look in looks(join, block, tuning, partial(_asked, lists, held, join.symmetric)):
+            _collect(lists, rows, columns, look, symmetric=join.symmetric)
     asked = join.columns.vectors.shape[0]
     positions = np.full(asked, -1)
     positions[join.columns.ids] = np.arange(len(join.columns))
@@ -159,17 +162,17 @@ def _asked(lists: Lists, k: int, symmetric: bool, tile: Tile) -> Wanted:
     return Wanted(Floors(rows.astype(np.float32), columns), k)
 
 
-def _collect(lists: Lists, tile: Tile, look: Look, *, symmetric: bool) -> None:
-    """Offer the tile's candidates to the rows asked about."""
-    lists.raise_floors(slice(tile.columns.start, tile.columns.stop), look.floors.columns)
-    a, b = look.hits.rows + tile.rows.start, look.hits.columns + tile.columns.start
+def _collect(lists: Lists, rows: range, columns: range, look: Look, *, symmetric: bool) -> None:
+    """Offer a tile's candidates to the rows asked about."""
+    lists.raise_floors(slice(columns.start, columns.stop), look.floors.columns)
+    a, b = look.hits.rows + rows.start, look.hits.columns + columns.start
     if symmetric:
-        lists.raise_floors(slice(tile.rows.start, tile.rows.stop), look.floors.rows)
+        lists.raise_floors(slice(rows.start, rows.stop), look.floors.rows)
     lists.add(b, a, look.hits.values)
     if symmetric:
         lists.add(a, b, look.hits.values)
-    if tile.rows.start < EARLY * len(tile.rows):  # most of what is found later is wanted only while floors are low
-        lists.settle(np.arange(tile.columns.start, tile.columns.stop))
+    if rows.start < EARLY * len(rows):  # most of what is found later is wanted only while floors are low
+        lists.settle(np.arange(columns.start, columns.stop))
 
 
 def _exact(join: Join) -> Callable[[Array, Array], Array]:

@@ -2,7 +2,7 @@
 
 Each call runs on the thread that makes it; a join makes several at once. ONNX Runtime multiplies unsigned by signed
 8-bit integers with the widest instructions there are (AMX, VNNI), and does not mind virtual machines that announce AMX
-and hide its layout, where oneDNN ends the process. Without ONNX Runtime, torch multiplies in float32.
+and hide its layout, where oneDNN ends the process. Without ONNX Runtime, NumPy multiplies in float32.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from importlib import resources
 from typing import Any
 
 import numpy as np
-import torch
 
 from semscale.model import Array
 
@@ -22,8 +21,9 @@ OFFSET = 128  # of integers as they are stored unsigned; in multiply_integers.on
 
 
 def unsigned(codes: Array) -> Array:
-    """(n, D) int8 -> (n, D) uint8, the left factors of `multiply_integers`."""
-    return codes.view(np.uint8) ^ np.uint8(OFFSET)
+    """(n, D) int8 -> (n, D) uint8, the left factors of `multiply_integers`, in the same memory."""
+    same = codes.view(np.uint8)
+    return np.bitwise_xor(same, np.uint8(OFFSET), out=same)
 
 
 def multiply_integers(left: Array, right: Array, out: Array) -> None:
@@ -33,14 +33,14 @@ def multiply_integers(left: Array, right: Array, out: Array) -> None:
 
 def multiply_floats(left: Array, right: Array, out: Array) -> None:
     """(n, D), (m, D) float32 -> `out`, (n, m) float32: the products of their rows, summed in some order in float32."""
-    if runs_threads():
+    if has_onnxruntime():
         _run("multiply_floats", left, right, out)
     else:
-        torch.mm(torch.from_numpy(left), torch.from_numpy(right).T, out=torch.from_numpy(out))
+        np.matmul(left, right.T, out=out)
 
 
 @cache
-def runs_threads() -> bool:
+def has_onnxruntime() -> bool:
     """Whether each product runs on the thread that asks for it; otherwise it takes all cores, one at a time."""
     return importlib.util.find_spec("onnxruntime") is not None
 
@@ -48,7 +48,7 @@ def runs_threads() -> bool:
 @cache
 def integers_are_exact() -> bool:
     """Whether integer products can be had and are exact: older instructions cut off sums of two at 16 bits."""
-    if not runs_threads():
+    if not has_onnxruntime():
         return False
     left, right = np.full((64, 512), 255, np.uint8), np.full((512, 64), 127, np.int8)
     out = np.empty((64, 64), np.int32)

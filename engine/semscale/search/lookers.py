@@ -8,12 +8,14 @@ from semscale.search.looking_cpu import FloatLooker, IntegerLooker
 from semscale.search.looking_cuda import CudaLooker
 from semscale.search.products import Products
 
+FEW = 512  # columns for which it does not pay to turn every row
 
-def looker(products: Products, dim: int, workers: int) -> Looker:
-    """The looker for rows of `dim` components; `workers` is the most tiles that it may look at at once."""
+
+def looker(products: Products, dim: int, *, columns: int, workers: int) -> Looker:
+    """The looker for rows of `dim` components that meet so many columns; at most `workers` looks run at once."""
     bound = products.bound(dim)
     if products.device == "cuda":
         return CudaLooker(bound)
-    if products.used == "int8" and dim <= quantised.WIDEST:
+    if products.used == "int8" and quantised.suits(dim) and columns >= FEW:
         return IntegerLooker(bound, workers, dim)
     return FloatLooker(bound, workers)

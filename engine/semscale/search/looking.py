@@ -85,11 +85,15 @@ class Scale:
 def raised(
     wanted: Wanted,
     scale: Scale,
+    *,
     bound: float,
     by_column: Callable[[int], Array | None],
     by_row: Callable[[int], Array | None],
 ) -> Floors:
-    """Floors of reduced similarities within `bound`, raised where they are LOWEST by the k-th values of the tile."""
+    """Floors of reduced similarities within `bound`, raised where they are LOWEST by the k-th values of the tile.
+
+    `by_column` and `by_row` give, for each, a value that at least k places reach; None where there are too few.
+    """
 
     def higher(floors: Array, kth_of: Callable[[int], Array | None]) -> Array:
         if not wanted.k or floors.min(initial=np.inf) > LOWEST or (kth := kth_of(wanted.k)) is None:

@@ -15,7 +15,7 @@ from semscale.search.looking import Look, Scale, Tile, Wanted, padded, raised
 from semscale.search.scan import Floors, Hits
 
 CROWDED = 0.2  # share of hopeful strips from which on float32 for the whole tile is faster than for its places
-GATHERED = 256  # places multiplied at once: both sides stay in cache
+GATHERED = 256  # places multiplied at once: of 512 components, both sides stay in cache
 LEAST, MOST = np.iinfo(np.int32).min, np.iinfo(np.int32).max
 
 
@@ -32,7 +32,7 @@ class FloatLooker:
     """float32 throughout, within `bound`."""
 
     def __init__(self, bound: float, workers: int) -> None:
-        self.workers = workers if kernels.runs_threads() else 1
+        self.workers = workers if kernels.has_onnxruntime() else 1
         self._bound = bound
         self._buffers = threading.local()
 
@@ -55,7 +55,7 @@ class FloatLooker:
         kernels.multiply_floats(tile.left.units, tile.right.units, flat[: len(tile.rows)])
         _mask(flat, tile, -np.inf)
         largest = scan.maxima(strips)
-        floors = _raised(strips, largest, tile, wanted, Scale(1.0, self._bound, -np.inf), self._bound)
+        floors = _raised(strips, largest, tile, wanted, Scale(1.0, self._bound, -np.inf), bound=self._bound)
         whole = padded(floors, len(flat))
         return Look(scan.reaching(strips, scan.hopeful(largest, whole), whole), floors)
 
@@ -94,7 +94,7 @@ class IntegerLooker(FloatLooker):
         _mask(flat, tile, LEAST)
         largest = scan.maxima(strips)
         off = quantised.bound(tile.left.losses, tile.right.losses)
-        floors = _raised(strips, largest, tile, wanted, Scale(self._worth, off, LEAST), self._bound)
+        floors = _raised(strips, largest, tile, wanted, Scale(self._worth, off, LEAST), bound=self._bound)
         whole = self._in_integers(padded(floors, len(flat)), off)
         hopeful = scan.hopeful(largest, whole)
         if np.count_nonzero(hopeful) > CROWDED * hopeful.size:
@@ -136,6 +136,12 @@ def _mask(flat: Array, tile: Tile, masked: float) -> None:
         flat[: len(tile.rows)][tile.forbidden] = masked
 
 
-def _raised(strips: Array, largest: Array, tile: Tile, wanted: Wanted, scale: Scale, bound: float) -> Floors:
+def _raised(strips: Array, largest: Array, tile: Tile, wanted: Wanted, scale: Scale, *, bound: float) -> Floors:
     rows = strips.reshape(-1, len(tile.columns))[: len(tile.rows)]
-    return raised(wanted, scale, bound, lambda k: scan.kth_of_columns(largest, k), lambda k: scan.kth_of_rows(rows, k))
+    return raised(
+        wanted,
+        scale,
+        bound=bound,
+        by_column=lambda k: scan.kth_of_columns(largest, k),
+        by_row=lambda k: scan.kth_of_rows(rows, k),
+    )

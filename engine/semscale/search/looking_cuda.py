@@ -12,6 +12,8 @@ from semscale.model import Array
 from semscale.search import scan_cuda
 from semscale.search.looking import Look, Scale, Tile, Wanted, padded, raised
 
+HALF_SUMS = ("allow_fp16_reduced_precision_reduction", "allow_fp16_accumulation")
+
 
 class CudaLooker:
     """One tile at a time, each of which keeps the whole GPU busy."""
@@ -45,9 +47,9 @@ class CudaLooker:
         floors = raised(
             wanted,
             Scale(1.0, self._bound, -math.inf),
-            self._bound,
-            lambda k: scan_cuda.kth_of_columns(largest, k),
-            lambda k: scan_cuda.kth_of_rows(products, k),
+            bound=self._bound,
+            by_column=lambda k: scan_cuda.kth_of_columns(largest, k),
+            by_row=lambda k: scan_cuda.kth_of_rows(products, k),
         )
         return Look(scan_cuda.reaching(strips, largest, padded(floors, len(flat))), floors)
 
@@ -58,11 +60,14 @@ class CudaLooker:
 
 @contextmanager
 def _full_sums() -> Iterator[None]:
-    """Keep CUDA from adding up parts of a float16 product in float16, which it does unless told."""
+    """Keep CUDA from adding up a float16 product in float16: parts of it, as it does unless told, or all of it."""
     flags = torch.backends.cuda.matmul
-    before = flags.allow_fp16_reduced_precision_reduction
-    flags.allow_fp16_reduced_precision_reduction = False
+    names = [name for name in HALF_SUMS if hasattr(flags, name)]  # the second came with torch 2.7
+    before = [getattr(flags, name) for name in names]
+    for name in names:
+        setattr(flags, name, False)
     try:
         yield
     finally:
-        flags.allow_fp16_reduced_precision_reduction = before
+        for name, value in zip(names, before, strict=True):
+            setattr(flags, name, value)

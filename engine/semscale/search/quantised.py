@@ -25,11 +25,12 @@ from scipy.fft import dct
 
 from semscale.model import Array
 from semscale.search import kernels
+from semscale.search.products import UNIT
 
-UNIT = 2.0**-24  # roundoff of float32
 LARGEST = 127
 CHUNK = 512  # rows at a time: they stay in cache
 REACH = 5.2  # standard deviations of a component; a larger one is cut, and so rare that |e| hardly grows
+LARGEST_FACTOR = 1024
 WIDEST = 32_768  # components of a row whose products surely fit 32 bits
 ROUNDING = 1 + 2.0**-9  # of |e|, computed in float32 from D squares: (1 + D u) (1 + 4 u), generously, for D <= WIDEST
 
@@ -70,6 +71,11 @@ def bound(left: Array, right: Array) -> float:
     """(n,), (m,) losses -> at most how far s^2 c.d is from the similarity, of any row of one with any of the other."""
     e, f = float(left.max(initial=0.0)), float(right.max(initial=0.0))
     return (e + (1 + e) * f) * (1 + 2.0**-40)
+
+
+def suits(dim: int) -> bool:
+    """Whether rows of `dim` components are worth turning: products fit 32 bits, and R is of small matrices."""
+    return dim <= WIDEST and max(_factors(dim)) <= LARGEST_FACTOR
 
 
 def turning_error(dim: int) -> float:

@@ -11,6 +11,7 @@ from semscale.model import Array
 from semscale.search.vectors import Vectors
 
 CHUNK = 2048  # rows that are widened to float64 at a time
+SUMMED = 4096  # components summed at once: NumPy sums longer rows in an order that depends on how many there are
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +66,12 @@ def open_side(vectors: Vectors, groups: Array | None = None) -> Side:
 
 def dots(left: Array, right: Array) -> Array:
     """(P, D), (P, D) -> (P,) float64 products of the rows, each summed in an order that depends on D alone."""
+    total = np.zeros(len(left))
     with np.errstate(invalid="ignore"):  # of rows that are not finite
-        return np.einsum("pd,pd->p", _float64(left), _float64(right))
+        for at in range(0, left.shape[1], SUMMED):
+            part = slice(at, at + SUMMED)
+            total += np.einsum("pd,pd->p", _float64(left[:, part]), _float64(right[:, part]))
+    return total
 
 
 def _float64(rows: Array) -> Array:

@@ -32,7 +32,7 @@ class Tuning:
     tile: int = 1024  # rows and columns of one product
     panel: int = 65_536  # rows read and normalised at once: a block, the unit of resuming
     pairs: int = 262_144  # most pairs of one result
-    workers: int = field(default_factory=usable_cores)  # threads
+    workers: int = field(default_factory=usable_cores)  # threads that look
 
     def __post_init__(self) -> None:
         for name in ("tile", "panel", "pairs", "workers"):
@@ -80,15 +80,15 @@ def open_join(vectors: Array | Vectors, other: Array | Vectors | None, groups: G
 
 def looks(
     join: Join, block: blocks.Block, tuning: Tuning, wanted: Callable[[Tile], Wanted]
-) -> Iterator[tuple[Tile, Look]]:
-    """Look at all tiles of a block that may hold a pair, in order, several at once.
+) -> Iterator[tuple[range, range, Look]]:
+    """Look at all tiles of a block that may hold a pair, in order, several at once: their rows, columns, and looks.
 
-    `wanted` is asked on the thread that looks, when it begins to.
+    `wanted` is asked on the thread that looks, when it begins to. No tile is handed on, because it would keep a block.
     """
-    looking = looker(tuning.products, join.rows.dim, tuning.workers)
+    looking = looker(tuning.products, join.rows.dim, columns=len(join.columns), workers=tuning.workers)
     tiles = _tiles(join, block, tuning.tile, looking)
     yield from ordered_map(
-        lambda tile: (tile, looking.look(tile, wanted(tile))),
+        lambda tile: (tile.rows, tile.columns, looking.look(tile, wanted(tile))),
         tiles,
         workers=looking.workers,
         depth=2 * looking.workers,
