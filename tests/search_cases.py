@@ -18,7 +18,7 @@ def every_looker():
     """Integers for small joins too, and half precision on any processor: rounded as on a GPU, and added in float32."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("semscale.search.lookers.FEW", 0)
-        patch.setattr("semscale.search.lookers.CudaLooker", partial(Emulated, device="cpu"))
+        patch.setattr("semscale.search.looking_cuda.CudaLooker", partial(Emulated, device="cpu"))
         yield
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from semscale.errors import UsageError
 from semscale.search import Tuning, reference
 from semscale.search.faiss_library import is_installed, library
 from semscale_bench import pair_checks, pair_contestants, pair_data, pair_entries, pair_gpu, pair_memory, pairs, roof
@@ -267,3 +268,12 @@ class TestCommand:
             assert row["name"] in result.output
             assert row["extent"] in result.output
         assert "roof, cpu fp32: " in result.output
+
+
+def test_some_of_the_others_can_be_named():
+    everyone, _ = pair_entries.entries(pair_entries.case_of(200, gpu=False))
+    chosen = [each.name for each in pair_entries.beside(("torch",), everyone)]
+    assert chosen == [*OURS.values(), "torch matmul and topk"]
+    assert pair_entries.beside((), everyone) == everyone
+    with pytest.raises(UsageError, match="no contestant 'annoy' here; there are semscale threshold"):
+        pair_entries.beside(("torch", "annoy"), everyone)

@@ -54,7 +54,8 @@ ALLOWED = {  # room -> the other rooms of the engine it may import
     "novelty": LEAVES | {"files", "keyed", "pipeline", "search"},
     "cli_output": LEAVES | {"outputs"},
     "stats": LEAVES,
-    "metrics": LEAVES | {"stats"},
+    "heads": LEAVES | {"metrics"},
+    "metrics": LEAVES | {"search", "stats"},
     "producers": LEAVES,
     "scoring": LEAVES | {"metrics", "prefetch", "stats", "store"},
     "summary": LEAVES | {"metrics", "stats", "scoring"},
@@ -76,7 +77,7 @@ ALLOWED = {  # room -> the other rooms of the engine it may import
     | {"journal", "pixels", "plan", "planning", "prefetch", "settings", "store", "tables", "texts", "timing"},
 }
 HEAVY = {  # library -> the only places that may import it
-    "onnxruntime": {"encoders/int8.py", "encoders/ort.py", "encoders/ort_cuda.py"},
+    "onnxruntime": {"encoders/int8.py", "encoders/ort.py", "encoders/ort_cuda.py", "search/kernels.py"},
     "transformers": set(),
     "optimum": set(),
     "diffusers": set(),
@@ -118,6 +119,12 @@ def test_heavy_libraries_are_imported_in_one_place(path):
     place = str(path.relative_to(ENGINE))
     for name in {name.split(".")[0] for name in imports(path)} & set(HEAVY):
         assert place in HEAVY[name], f"{place} imports {name}"
+
+
+def test_pairs_and_metrics_are_at_hand_without_loading_anything_heavy():
+    code = "import semscale.search, semscale.metrics, sys; print(*{'torch', 'onnxruntime', 'faiss'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
 
 
 def test_only_the_joining_modules_know_of_export_and_bench_and_only_when_called():

@@ -82,11 +82,13 @@ def torch_top_k(device: str, precision: str, dtype: torch.dtype) -> Contestant:
     """Multiply as many rows with all as fit, and keep the best of each."""
 
     def work(rows: Array, part: Part, _index: None) -> Done:
+        began = time.perf_counter()
         units = torch.from_numpy(rows).to(device, dtype)
+        once = time.perf_counter() - began
         asked = units if part.whole else units[torch.from_numpy(part.queries).to(device)]
         step = max(1, min(PRODUCT_ROWS, PRODUCT_BYTES // (units.element_size() * part.n)))
         found = [(asked[at : at + step] @ units.T).topk(K + 1).indices for at in range(0, len(asked), step)]
-        return Done(without_self(torch.cat(found).cpu().numpy(), part))
+        return Done(without_self(torch.cat(found).cpu().numpy(), part), once)
 
     return Contestant("torch matmul and topk", "neighbours", precision, work)
 
@@ -97,8 +99,10 @@ def scikit_learn() -> Contestant:
     def work(rows: Array, part: Part, _index: None) -> Done:
         from sklearn.neighbors import NearestNeighbors  # pyright: ignore[reportMissingImports] - not everywhere
 
+        began = time.perf_counter()
         model = NearestNeighbors(n_neighbors=K + 1, metric="cosine", algorithm="brute").fit(rows)
-        return Done(without_self(model.kneighbors(part.asked(rows), return_distance=False), part))
+        once = time.perf_counter() - began
+        return Done(without_self(model.kneighbors(part.asked(rows), return_distance=False), part), once)
 
     return Contestant("scikit-learn", "neighbours", "fp32", work, needs="sklearn")
 

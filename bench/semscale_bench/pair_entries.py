@@ -6,10 +6,11 @@ import importlib.util
 
 import torch
 
+from semscale.errors import UsageError
 from semscale.search import Tuning
 from semscale.search.devices import tuning_on
 from semscale_bench import pair_faiss, pair_gpu
-from semscale_bench.pair_contestants import Contestant, ours, scikit_learn, torch_top_k
+from semscale_bench.pair_contestants import OURS, Contestant, ours, scikit_learn, torch_top_k
 from semscale_bench.pair_data import Case
 
 PACKAGES = {"faiss": "faiss-cpu", "sklearn": "scikit-learn"}  # module -> what pip installs
@@ -47,3 +48,19 @@ def entries(case: Case) -> tuple[list[Contestant], list[str]]:
         if each.needs is not None and each not in present
     ]
     return present, absent
+
+
+def beside(rivals: tuple[str, ...], everyone: list[Contestant]) -> list[Contestant]:
+    """semscale, and of the others those whose name holds one of `rivals`; all where there is none.
+
+    Raises UsageError for one that is in no name.
+    """
+    for rival in rivals:
+        if not any(rival.lower() in each.name.lower() for each in everyone):
+            raise UsageError(f"no contestant {rival!r} here; there are {', '.join(each.name for each in everyone)}")
+    wanted = tuple(rival.lower() for rival in rivals)
+    return [
+        each
+        for each in everyone
+        if not wanted or each.name in OURS.values() or any(rival in each.name.lower() for rival in wanted)
+    ]

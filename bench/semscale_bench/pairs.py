@@ -25,7 +25,7 @@ from semscale_bench import pair_checks, roof
 from semscale_bench.measure import Timing, measure
 from semscale_bench.pair_contestants import BASELINES, Contestant
 from semscale_bench.pair_data import Case, Part, clusters
-from semscale_bench.pair_entries import entries, tuning
+from semscale_bench.pair_entries import beside, entries, tuning
 from semscale_bench.pair_memory import Peak, peak
 from semscale_bench.roof import Roof
 
@@ -130,12 +130,14 @@ class _Rounds:
         return statistics.median(np.divide(theirs, self.seconds[contestant.name]).tolist())
 
 
-def bench_pairs(case: Case, *, repeats: int, memory: bool = True) -> Found:
+def bench_pairs(case: Case, *, repeats: int, memory: bool = True, rivals: tuple[str, ...] = ()) -> Found:
     """Time every contestant that is installed, and the products, in turn in the same rounds.
 
-    Before that each works once in a process of its own, for its peak memory. AssertionError when an output is wrong.
+    `rivals` names some of the others, as `beside` takes them. Before that each works once in a process of its own, for
+    its peak memory. AssertionError when an output is wrong.
     """
-    everyone, absent = entries(case)
+    present, absent = entries(case)
+    everyone = beside(rivals, present)
     peaks = {each.name: peak(case, each.name) if memory else None for each in everyone}
     rows, part = clusters(case.n, case.dim), case.part(tuning(case))
     indexes = _built(everyone, rows)

@@ -21,7 +21,10 @@ WIDTH = 200  # characters; wider than a pipe is taken for, so that no number is 
 def table(found: Found) -> Table:
     """One row a contestant."""
     case = found.case
-    title = f"{case.n} vectors of {case.dim} float32, {found.n_pairs} pairs of {THRESHOLD} or more, {case.device}"
+    about = "" if case.whole else "about "
+    title = (
+        f"{case.n} vectors of {case.dim} float32, {about}{found.n_pairs} pairs of {THRESHOLD} or more, {case.device}"
+    )
     made = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for column in COLUMNS:
         made.add_column(column, justify="right" if column else "left", no_wrap=True)
@@ -33,7 +36,8 @@ def table(found: Found) -> Table:
 def lines(found: Found) -> Iterator[str]:
     """What the numbers are, the roofs, and who was not run."""
     yield "s for all and pairs/s: building included; of the peak: of the fastest product in the row's precision, below"
-    yield "peak MB: resident, above libraries and vectors, so indexes and results count; in a process of its own"
+    part = "" if found.case.whole else ", of the part that is timed alone"
+    yield f"peak MB: resident, above libraries and vectors, so indexes and results count; in a process of its own{part}"
     for roof in found.roofs:
         shape = " x ".join(map(str, roof.shape))
         best = f"{roof.best / 1e12:.3g} T operations/s, best of the rounds"

@@ -157,15 +157,25 @@ def memory(sizes: tuple[int, ...], listed: int, save: Path | None) -> None:
 @click.option("--gpu/--no-gpu", default=True, show_default=True, help="Use the GPU where torch finds one.")
 @click.option("--memory/--no-memory", default=True, show_default=True,
               help="Run each once more, in a process of its own, for its peak memory.")  # fmt: skip
+@click.option("--beside", "rivals", multiple=True, metavar="NAME",
+              help="Only these others, by a part of their names, such as 'faiss flat'; may be repeated.")  # fmt: skip
 @click.option("--repeats", type=click.IntRange(1), default=5, show_default=True)
 @click.option("--save", type=click.Path(path_type=Path, dir_okay=False), help="Write the JSON line here too.")
-def pairs(images: int | None, whole: bool | None, gpu: bool, memory: bool, repeats: int, save: Path | None) -> None:
+def pairs(
+    images: int | None,
+    whole: bool | None,
+    gpu: bool,
+    memory: bool,
+    rivals: tuple[str, ...],
+    repeats: int,
+    save: Path | None,
+) -> None:
     """All pairs above a threshold, and the nearest 10 of each, beside FAISS, torch and scikit-learn."""
     from semscale_bench import pairs_report as report
     from semscale_bench.pair_entries import case_of
     from semscale_bench.pairs import bench_pairs
 
-    found = bench_pairs(case_of(images, whole=whole, gpu=gpu), repeats=repeats, memory=memory)
+    found = bench_pairs(case_of(images, whole=whole, gpu=gpu), repeats=repeats, memory=memory, rivals=rivals)
     console = rich.console.Console(highlight=False, soft_wrap=True, width=report.WIDTH)
     console.print(report.table(found))
     console.print(*report.lines(found), sep="\n", markup=False)

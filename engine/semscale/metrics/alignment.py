@@ -37,7 +37,7 @@ PRESETS = {
 
 CLIP_SCORE = Description(
     name="clip-score",
-    what="How well images match their texts.",
+    what="how well images match their texts",
     formula="scale * cos(image, text), clamped as the preset says; the mean over images",
     range="that of the preset",
     better="higher",

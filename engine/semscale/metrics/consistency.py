@@ -19,7 +19,7 @@ BLOCK = 2048  # rows of a Gram matrix held at a time: 2048 x 2048 x 8 bytes = 32
 MANY = 16_384  # images in a group; every pair of more than these takes seconds to minutes
 SCS = Description(
     name="scs",
-    what="The Semantic Consistency Score: how alike are images of one prompt, made by one model from different seeds.",
+    what="how alike images of one prompt are that one model made from different seeds: Semantic Consistency Score",
     formula="mean over groups of the mean over pairs i < j of max(100 cos(e_i, e_j), 0), e the image embeddings",
     range="0 to 100; a model that draws one image whatever the seed scores 100: read it beside clip-score",
     better="higher",

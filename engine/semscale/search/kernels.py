@@ -7,7 +7,6 @@ and hide its layout, where oneDNN ends the process. Without ONNX Runtime, NumPy 
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 from functools import cache
 from importlib import resources
@@ -58,7 +57,8 @@ def integers_are_exact() -> bool:
 
 @cache
 def _session(name: str) -> Any:
-    onnxruntime = importlib.import_module("onnxruntime")
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     graph = (resources.files("semscale.search") / f"{name}.onnx").read_bytes()

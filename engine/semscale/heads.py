@@ -1,0 +1,80 @@
+"""Linear heads from files: one layer with a weight of (1, D) and a bias of (1,)."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from semscale.errors import MissingDependencyError, ModelError, SemscaleError
+from semscale.metrics.quality import LinearHead
+from semscale.model import Array
+
+
+def read_linear_head(path: str | Path) -> LinearHead:
+    """Read a linear head from a .pth, .pt, .safetensors or .npz file; nothing in it is executed.
+
+    The file holds exactly one name that ends in `weight` and one in `bias`. Raises ModelError for a file that is
+    missing, damaged or of another shape, and MissingDependencyError for .safetensors without that package.
+    """
+    path = Path(path)
+    if path.suffix not in READERS:
+        raise ModelError(f"{path}: a head is read from {', '.join(READERS)}; got {path.suffix or 'no suffix'!r}")
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file; give the file of a linear head")
+    try:
+        content = path.read_bytes()
+        tensors = READERS[path.suffix](content)
+    except SemscaleError:
+        raise
+    except Exception as error:  # whatever the readers of three formats make of damaged bytes
+        raise ModelError(f"{path}: not a file of plain tensors ({type(error).__name__}); download it again") from error
+    weight, bias = _layer(tensors, path)
+    return LinearHead(weight, bias, path.name, hashlib.sha256(content).hexdigest())
+
+
+def _layer(tensors: Mapping[str, Array], path: Path) -> tuple[Array, float]:
+    shapes = ", ".join(f"{name} {array.shape}" for name, array in tensors.items()) or "nothing"
+    weights = [array for name, array in tensors.items() if name.split(".")[-1] == "weight"]
+    biases = [array for name, array in tensors.items() if name.split(".")[-1] == "bias"]
+    if not (len(tensors) == 2 and len(weights) == len(biases) == 1):
+        raise ModelError(f"{path}: need one layer, a weight and a bias; it holds {shapes}")
+    weight, bias = weights[0].astype(np.float64), biases[0].astype(np.float64)
+    if weight.size == 0 or weight.shape not in ((weight.size,), (1, weight.size)) or bias.size != 1:
+        raise ModelError(f"{path}: need a weight of (1, D) and a bias of (1,); it holds {shapes}")
+    if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
+        raise ModelError(f"{path}: the weights are not finite; download it again")
+    return weight.ravel(), float(bias.ravel()[0])
+
+
+def _from_torch(content: bytes) -> Mapping[str, Array]:
+    import torch  # takes a second, and only this format needs it
+
+    loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    if not isinstance(loaded, Mapping) or not all(isinstance(one, torch.Tensor) for one in loaded.values()):
+        raise ValueError("not a mapping of names to tensors")
+    return {str(name): tensor.double().numpy() for name, tensor in loaded.items()}
+
+
+def _from_safetensors(content: bytes) -> Mapping[str, Array]:
+    try:
+        from safetensors.numpy import load
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError("reading .safetensors", "safetensors", "export") from error
+    return load(content)
+
+
+def _from_npz(content: bytes) -> Mapping[str, Array]:
+    with np.load(io.BytesIO(content), allow_pickle=False) as loaded:
+        return {name: loaded[name] for name in loaded.files}
+
+
+READERS: Mapping[str, Callable[[bytes], Mapping[str, Array]]] = {
+    ".pth": _from_torch,
+    ".pt": _from_torch,
+    ".safetensors": _from_safetensors,
+    ".npz": _from_npz,
+}
