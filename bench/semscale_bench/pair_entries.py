@@ -8,7 +8,7 @@ import torch
 
 from semscale.errors import UsageError
 from semscale.search import Tuning
-from semscale.search.devices import tuning_on
+from semscale.search.devices import ON_A_GPU
 from semscale_bench import pair_faiss, pair_gpu
 from semscale_bench.pair_contestants import OURS, Contestant, ours, scikit_learn, torch_top_k
 from semscale_bench.pair_data import Case
@@ -31,7 +31,7 @@ def case_of(images: int | None, *, whole: bool | None = None, gpu: bool = True) 
 
 def tuning(case: Case) -> Tuning:
     """How semscale is set, which its blocks depend on."""
-    return tuning_on("cuda" if case.device == "cuda" else "cpu")
+    return Tuning() if case.device == "cpu" else ON_A_GPU
 
 
 def entries(case: Case) -> tuple[list[Contestant], list[str]]:
