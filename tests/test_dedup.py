@@ -271,6 +271,52 @@ def test_files_that_are_not_what_was_embedded_are_not_moved(tree, tmp_path):
     assert not contents(to)
 
 
+def test_nothing_is_moved_away_when_the_file_to_keep_is_another_picture_now(tree, tmp_path):
+    source, store = tree
+    (source / "e.png").write_bytes(png(77))
+    refused(SourceError, r"e\.png: is the copy to keep of .*, and has changed", store, tmp_path / "moved")
+    assert set(contents(source)) == {*NAMES, "other.png"}
+
+
+def test_links_into_the_source_are_seen_through(tree, tmp_path):
+    source, store = tree
+    (tmp_path / "link").symlink_to(source / "one")
+    refused(UsageError, "lies inside .*src, where the next run", store, tmp_path / "link" / "sub")
+    (tmp_path / "whole").symlink_to(source)
+    refused(UsageError, "lies inside .*src, where the next run", store, tmp_path / "whole")
+    assert not (source / "one" / "sub").exists()
+
+
+def test_nothing_is_written_or_moved_into_the_store(tree):
+    source, store = tree
+    before = (store / "store.json").read_bytes()
+    refused(UsageError, "lies inside the store", store, store)
+    refused(UsageError, "lies inside the store", store, store / "moved")
+    for command in ("pairs", "dedup"):
+        for name in ("store.json", "metadata/new.parquet"):
+            with pytest.raises(UsageError, match="lies inside the store"):
+                call(command, store, "--threshold", "0.9", "-o", store / name)
+    assert (store / "store.json").read_bytes() == before and len(contents(source)) == len(NAMES) + 1
+
+
+def test_undo_names_what_is_gone_and_keeps_its_record(tree, tmp_path):
+    source, store = tree
+    to = tmp_path / "moved"
+    apply(store, "move", to)
+    (to / "one" / "a.png").unlink()
+    line = json.loads(call("dedup", store, "--apply", "undo", "--to", to, "--json").stdout.splitlines()[-1])
+    assert (line["n_moved_back"], line["gone"]) == (3, [str(to / "one" / "a.png")])
+    assert "one/a.png" in (to / LOG).read_text() and len((to / LOG).read_text().splitlines()) == 1
+    assert set(contents(source)) == {*NAMES, "other.png"} - {"one/a.png"}
+
+
+def test_a_list_is_in_the_json_line_too(tree, tmp_path):
+    source, store = tree
+    done = call("dedup", store, "--threshold", "0.9999", "--apply", "list", "-o", tmp_path / "d.parquet", "--json")
+    line = json.loads(done.stdout.splitlines()[-1])
+    assert set(line["files"]) == {str(source / name) for name in NAMES if name != "e.png"}
+
+
 def test_another_file_system_is_refused(tree, tmp_path, monkeypatch):
     other = Path("/dev/shm")
     if not other.is_dir() or other.stat().st_dev == tmp_path.stat().st_dev:

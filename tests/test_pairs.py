@@ -256,6 +256,16 @@ def test_a_forecast_of_nothing_is_not_certain_and_equal_images_fit_nowhere():
     assert equal.pairs == 4950 and equal.fitting is None
 
 
+def test_rows_without_a_direction_are_in_no_pair_and_counted(tmp_path):
+    rows = vectors_of()  # one of which is zero
+    rows[3], rows[7, 2], rows[11, 0] = 0, np.nan, np.inf
+    made = write_store(tmp_path / "invalid", rows, keys_of(40))
+    done = call("pairs", made, "--threshold", "-1", "-o", tmp_path / "out.parquet", "--json")
+    line = json.loads(done.stdout.splitlines()[-1])
+    assert (line["n_images"], line["n_invalid"], line["rows"]) == (40, 4, 36 * 35 // 2)
+    assert "(4 without a valid vector are in none)" in done.stdout
+
+
 def test_stores_that_cannot_be_compared_are_refused_and_small_differences_told(store, tmp_path):
     out = tmp_path / "p.parquet"
     base = spec_of(6)

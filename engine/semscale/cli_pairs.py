@@ -59,7 +59,7 @@ def pairs(
     """
     from semscale.console import Console
     from semscale.joins import Sides, write_neighbours, write_pairs
-    from semscale.keyed import comparable, open_keyed
+    from semscale.keyed import comparable, count_invalid, open_keyed, refuse_inside
     from semscale.search.devices import tuning_on
 
     if (threshold is None) == (top_k is None):
@@ -68,6 +68,7 @@ def pairs(
         raise UsageError("give one of --within, --across and --between")
     console = Console(quiet=quiet)
     left, right = open_keyed(store), None if between is None else open_keyed(between)
+    refuse_inside(out, left, right)
     notes = [] if right is None else comparable(left.store, right.store)
     for note in notes:
         console.say(note)
@@ -81,8 +82,11 @@ def pairs(
             assert top_k is not None
             done = write_neighbours(out, sides, top_k, max_pairs=max_pairs, tuning=tuning, on_progress=tell)
     what = "pairs" if top_k is None else "neighbours"
-    console.say(f"{done.rows} {what} of {len(left)} images in {out}")
+    invalid = [count_invalid(side) for side in (left, right) if side is not None]
+    left_out = f" ({sum(invalid)} without a valid vector are in none)" if any(invalid) else ""
+    console.say(f"{done.rows} {what} of {len(left)} images{left_out} in {out}")
     line = {"out": str(out), "n_images": len(left), "n_other": None if right is None else len(right)}
+    line |= {"n_invalid": invalid[0], "n_other_invalid": None if right is None else invalid[1]}
     asked = {"threshold": threshold, "top_k": top_k, "groups": sides.mode, "notes": notes}
     emit(as_json, {**line, **asked, **dataclasses.asdict(done)})
 
@@ -123,7 +127,7 @@ def dedup(
     """
     from semscale.console import Console
     from semscale.dedup import Rules, find_copies, table_of, to_move, write_copies
-    from semscale.keyed import open_keyed
+    from semscale.keyed import open_keyed, refuse_inside
     from semscale.search.devices import tuning_on
 
     console = Console(quiet=quiet)
@@ -136,18 +140,21 @@ def dedup(
         raise UsageError("give --threshold, the cosine from which on two images are copies")
     images, rules = open_keyed(store), Rules(threshold, linkage, keep)  # type: ignore[arg-type]
     tuning = tuning_on(device)
+    for place in (out, to):
+        refuse_inside(place, images)
     with console.progress() as tell:
         found = find_copies(images, rules, max_pairs=max_pairs, tuning=tuning, on_progress=tell, say=console.say)
     write_copies(out, table_of(images, found, rules))
-    moved = [] if how is None else _applied(console, to_move(images, found), how, to)
+    copies = [] if how is None else to_move(images, found)
+    moved = _applied(console, copies, how, to)
     surplus = int(found.surplus.sum())
     console.say(f"{surplus} copies in {found.n_groups} groups, of {len(images)} images, in {out}")
     counts = {"n_images": len(images), "n_invalid": found.n_invalid, "n_groups": found.n_groups, "n_copies": surplus}
     line = {"out": str(out), **dataclasses.asdict(rules), **counts, "n_moved": len(moved) if how == "move" else 0}
-    emit(as_json, line)
+    emit(as_json, {**line, "files": [copy.uri for copy in copies]})
 
 
-def _applied(console: Console, copies: Sequence[Copy], how: str, to: Path | None) -> list[Any]:
+def _applied(console: Console, copies: Sequence[Copy], how: str | None, to: Path | None) -> list[Any]:
     """List or move what is not kept; return the moves."""
     from semscale.moves import apply_moves, plan_moves
 
@@ -167,9 +174,11 @@ def _undo(console: Console, to: Path | None, *, as_json: bool) -> None:
     from semscale.moves import undo_moves
 
     assert to is not None
-    count = undo_moves(to)
-    console.say(f"{count} files moved back from {to}")
-    emit(as_json, {"to": str(to), "n_moved_back": count})
+    undone = undo_moves(to)
+    console.say(f"{undone.back} files moved back from {to}")
+    for gone in undone.gone:
+        console.say(f"gone, neither there nor where it came from: {_visible(str(gone))}")
+    emit(as_json, {"to": str(to), "n_moved_back": undone.back, "gone": list(map(str, undone.gone))})
 
 
 def _visible(name: str) -> str:
@@ -203,12 +212,13 @@ def novelty(
     nearest_key, similarity, copy, authentic.
     """
     from semscale.console import Console
-    from semscale.keyed import comparable, open_keyed
+    from semscale.keyed import comparable, open_keyed, refuse_inside
     from semscale.novelty import find_novelty, write_novelty
     from semscale.search.devices import tuning_on
 
     console, tuning = Console(quiet=quiet), tuning_on(device)
     images, others = open_keyed(store), open_keyed(reference)
+    refuse_inside(out, images, others)
     notes = comparable(images.store, others.store)
     for note in notes:
         console.say(note)

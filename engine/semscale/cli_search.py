@@ -84,17 +84,24 @@ def search(
     asked = {kind: value for kind, value in given.items() if value is not None}
     if len(asked) != 1:
         raise click.UsageError("Give exactly one of --text, --image and --key.")
+    [(kind, value)] = asked.items()
+    if not value.strip():
+        raise click.UsageError(f"--{kind} is empty.")
     from semscale import find
     from semscale.console_search import SearchConsole
 
-    [(kind, value)] = asked.items()
-    console = SearchConsole(quiet=quiet)
+    console, notes = SearchConsole(quiet=quiet), list[str]()
+
+    def say(line: str) -> None:
+        notes.append(line)
+        console.say(line)
+
     query = find.Query(kind, value, options.pop("model"), options.pop("backend"))  # pyright: ignore[reportArgumentType]
-    found = find.search(store, query, say=console.say, **options)
+    found = find.search(store, query, say=say, **options)
     console.hits(found)
     if html is not None:
         console.say(f"contact sheet: {_write_sheet(html, found, query)}")
-    emit(as_json, {**find.as_json(found), "html": None if html is None else str(html)})
+    emit(as_json, {**find.as_json(found), "notes": notes, "html": None if html is None else str(html)})
 
 
 def _write_sheet(path: Path, found: Found, query: Query) -> Path:

@@ -170,5 +170,5 @@ def to_move(images: Keyed, copies: Copies) -> list[Copy]:
     surplus = copies.surplus
     moved, kept = (images.metadata(rows[surplus], "uri", "sha256").to_pydict() for rows in (copies.rows, copies.kept))
     keys = images.keys.take(pa.array(copies.rows[surplus])).to_pylist()
-    rows = zip(keys, moved["uri"], moved["sha256"], kept["uri"], strict=True)
+    rows = zip(keys, moved["uri"], moved["sha256"], kept["uri"], kept["sha256"], strict=True)
     return [Copy(*row) for row in rows]

@@ -14,6 +14,7 @@ from semscale.errors import UsageError
 from semscale.model import Array
 from semscale.paths import checksums, name_of
 from semscale.scoring import group_rows
+from semscale.search.index import survey
 from semscale.search.selected import Selected
 from semscale.store import Store, open_store
 from semscale.verify import stores_in
@@ -63,6 +64,20 @@ def open_keyed(path: str | Path) -> Keyed:
     if len(found) > 1:
         raise UsageError(f"{path}: has {len(found)} stores; name one of {', '.join(map(str, found))}")
     return by_key(open_store(found[0]))
+
+
+def refuse_inside(path: Path | None, *stores: Keyed | None) -> None:
+    """Raise UsageError where results would go among the files of a store that they are about."""
+    for keyed in stores:
+        if path is not None and keyed is not None:
+            root, there = keyed.store.path.resolve(), path.resolve()
+            if root == there or root in there.parents:
+                raise UsageError(f"{path}: lies inside the store {keyed.store.path}; choose a place outside")
+
+
+def count_invalid(keyed: Keyed) -> int:
+    """Images whose vector is zero or not finite, which are in no pair."""
+    return len(keyed) - int(survey(keyed.store.images).sum())
 
 
 def comparable(one: Store, other: Store) -> list[str]:

@@ -33,6 +33,7 @@ class Copy:
     uri: str
     sha256: str | None  # of its bytes when they were embedded; None where nobody knows
     kept_uri: str
+    kept_sha256: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +44,20 @@ class Move:
     target: Path
 
 
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """What became of the files that had been moved."""
+
+    back: int  # files that were moved back
+    gone: list[Path]  # files that are at neither of their two places any more
+
+
 def plan_moves(copies: Sequence[Copy], to: Path) -> list[Move]:
     """Where each file goes, without what an earlier call has moved; checks everything, moves nothing.
 
     Raises UsageError for what cannot be moved: images in archives or behind a protocol, links, a folder inside the
-    source or on another file system, names that are taken; SourceError for files that are gone or have changed, and
-    where the image that is kept is gone.
+    source or on another file system, names that are taken; SourceError for files that are gone or have changed, the
+    images that are kept among them.
     """
     to = Path(os.path.abspath(to))
     logged = set(_logged(to))
@@ -78,8 +87,8 @@ def apply_moves(moves: Sequence[Move], to: Path) -> None:
         _rename_all(moves)
 
 
-def undo_moves(to: Path) -> int:
-    """Move every file that the log of a folder names back to where it was; return how many.
+def undo_moves(to: Path) -> Undone:
+    """Move every file that the log of a folder names back to where it was. The log keeps what is gone.
 
     Raises UsageError, before anything moves, where there is no log or another file has taken a place.
     """
@@ -87,12 +96,14 @@ def undo_moves(to: Path) -> int:
     if not (to / LOG).exists():
         raise UsageError(f"{to}: has no {LOG}; name the folder that files were moved to")
     with exclusive(to):
-        back = [Move(move.target, move.source) for move in reversed(_logged(to)) if os.path.lexists(move.target)]
+        logged = _logged(to)
+        back = [Move(move.target, move.source) for move in reversed(logged) if os.path.lexists(move.target)]
+        gone = [move for move in logged if not os.path.lexists(move.target) and not os.path.lexists(move.source)]
         _refuse_taken(move.target for move in back)
         _rename_all(back)
         with explaining(to / LOG):
-            remove(to / LOG)
-    return len(back)
+            _write_log(to, gone) if gone else remove(to / LOG)
+    return Undone(len(back), [move.target for move in gone])
 
 
 # -- checks -----------------------------------------------------------------------------------------------------------
@@ -138,6 +149,8 @@ def _check_source(copy: Copy, source: Path) -> None:
     kept = local_path(copy.kept_uri)
     if not kept.is_file() and not _in_archive(kept):
         raise SourceError(f"{kept}: is the copy to keep of {source}, and not there any more; embed the source again")
+    if kept.is_file() and copy.kept_sha256 is not None and sha256(kept) != copy.kept_sha256:
+        raise SourceError(f"{kept}: is the copy to keep of {source}, and has changed; run `semscale embed` again first")
     if os.path.realpath(kept) == os.path.realpath(source):
         raise UsageError(f"{kept}: is the copy to keep, and a link to {source}; remove the link, and embed again")
 
@@ -147,7 +160,8 @@ def _check_target(move: Move, to: Path) -> None:
     both = zip(reversed(move.source.parts), reversed(relative), strict=False)
     depth = sum(1 for _ in itertools.takewhile(lambda parts: parts[0] == parts[1], both))
     root = move.source.parents[depth - 1]
-    if to == root or root in to.parents:
+    there, source = Path(os.path.realpath(to)), Path(os.path.realpath(root))
+    if there == source or source in there.parents:
         raise UsageError(f"{to}: lies inside {root}, where the next run finds the files again; choose --to outside")
     if os.path.lexists(move.target):
         raise UsageError(f"{move.target}: is there already, and nothing is overwritten; choose another --to")
