@@ -86,6 +86,12 @@ def checked_record(store: Store, kind: str, now: Identity) -> Record:
     return record
 
 
+def check_kind(kind: str) -> None:
+    """Raise UsageError where `kind` is neither "auto" nor one of KINDS."""
+    if kind not in ("auto", *KINDS):
+        raise UsageError(f"unknown kind of index {kind!r}; choose from auto, {', '.join(KINDS)}")
+
+
 def index_store(path: str | Path, kind: str = "auto", *, say: Say = lambda _: None) -> Indexed:
     """Bring the index of one of KINDS of the store at `path` up to date: keep, extend or build it, and measure it.
 
@@ -93,8 +99,7 @@ def index_store(path: str | Path, kind: str = "auto", *, say: Say = lambda _: No
     anything is done. Without FAISS nothing is built for "auto" and "flat": searches are exact all the same. Raises
     UsageError for an unknown kind or a store without vectors, MissingDependencyError, StoreLockedError and StoreError.
     """
-    if kind not in ("auto", *KINDS):
-        raise UsageError(f"unknown kind of index {kind!r}; choose from auto, {', '.join(KINDS)}")
+    check_kind(kind)
     store = open_store(path)
     if kind in ("auto", "flat") and not faiss_library.is_installed():
         say(
@@ -117,7 +122,7 @@ def up_to_date(store: Store, kind: str, say: Say) -> Indexed:
     except StoreError as error:
         say(f"built again: {error}")
         record = None
-    if record is not None and record.store == now and not outgrown(record, now):
+    if record is not None and record.store == now and not outgrown(kind, now.rows, record.n_learned_for):
         return Indexed("kept", record)
     if record is not None and may_grow(record, now):
         return Indexed("extended", _extended(store, record, now, say))
@@ -128,12 +133,13 @@ def up_to_date(store: Store, kind: str, say: Say) -> Indexed:
 
 def may_grow(record: Record, now: Identity) -> bool:
     """Whether new shards can simply be added."""
-    return record.shape.kind in EXTENDED and record.store.begins(now) and not outgrown(record, now)
+    kind = record.shape.kind
+    return kind in EXTENDED and record.store.begins(now) and not outgrown(kind, now.rows, record.n_learned_for)
 
 
-def outgrown(record: Record, now: Identity) -> bool:
-    """Whether there are so many more rows than its clusters were learned for that they no longer fit."""
-    return record.shape.kind in TRAINED and now.rows > STALE_LISTS * record.n_learned_for
+def outgrown(kind: str, rows: int, learned_for: int) -> bool:
+    """Whether there are so many more rows than the clusters of an index were learned for that they no longer fit."""
+    return kind in TRAINED and rows > STALE_LISTS * learned_for
 
 
 def _built(store: Store, kind: str, now: Identity, say: Say) -> Record:

@@ -12,8 +12,9 @@ from __future__ import annotations
 import itertools
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from semscale.errors import SourceError, UsageError
@@ -61,13 +62,14 @@ def plan_moves(copies: Sequence[Copy], to: Path) -> list[Move]:
     """
     to = Path(os.path.abspath(to))
     logged = set(_logged(to))
+    digest = cache(sha256)  # one image may be kept of many
     found = []
     for copy in copies:
         source = _local(copy)
         move = Move(source, to / _relative(copy.key, source))
         if move in logged and not os.path.lexists(source) and os.path.lexists(move.target):
             continue
-        _check_source(copy, source)
+        _check_source(copy, source, digest)
         _check_target(move, to)
         found.append(move)
     _check_apart(found)
@@ -137,19 +139,19 @@ def _relative(key: str, source: Path) -> Path:
     return Path(*parts)
 
 
-def _check_source(copy: Copy, source: Path) -> None:
+def _check_source(copy: Copy, source: Path, digest: Callable[[Path], str]) -> None:
     if source.is_symlink():
         raise UsageError(f"{source}: is a link; remove it yourself, or leave it out of the source")
     if not source.is_file():
         raise SourceError(f"{source}: is not there any more; embed the source again into a new store")
-    if copy.sha256 is not None and sha256(source) != copy.sha256:
+    if copy.sha256 is not None and digest(source) != copy.sha256:
         raise SourceError(f"{source}: has changed since it was embedded; run `semscale embed` again first")
     if is_remote(copy.kept_uri):
         return
     kept = local_path(copy.kept_uri)
     if not kept.is_file() and not _in_archive(kept):
         raise SourceError(f"{kept}: is the copy to keep of {source}, and not there any more; embed the source again")
-    if kept.is_file() and copy.kept_sha256 is not None and sha256(kept) != copy.kept_sha256:
+    if kept.is_file() and copy.kept_sha256 is not None and digest(kept) != copy.kept_sha256:
         raise SourceError(f"{kept}: is the copy to keep of {source}, and has changed; run `semscale embed` again first")
     if os.path.realpath(kept) == os.path.realpath(source):
         raise UsageError(f"{kept}: is the copy to keep, and a link to {source}; remove the link, and embed again")

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from semscale.errors import StoreError, UsageError
+from semscale.errors import StoreError
 from semscale.indexing import (
     Indexed,
     Say,
+    check_kind,
     checked_record,
     index_file,
     may_grow,
@@ -29,7 +30,7 @@ from semscale.indexing import (
 )
 from semscale.search import faiss_library
 from semscale.search.index import Index, add_rows
-from semscale.search.kinds import KINDS, STALE_LISTS, TRAINED, choose, shape_of
+from semscale.search.kinds import TRAINED, choose, shape_of
 from semscale.search.record import Identity, Record
 from semscale.search.vectors import ArrayVectors
 from semscale.shard_rows import identity, shard_identity, shard_vectors
@@ -40,8 +41,7 @@ SAVED_FROM = 65_536  # rows; then whenever they have doubled, so that saving cos
 
 def check(kind: str) -> None:
     """Raise UsageError where `kind` is neither "auto" nor one of KINDS, and MissingDependencyError without FAISS."""
-    if kind not in ("auto", *KINDS):
-        raise UsageError(f"unknown kind of index {kind!r}; choose from auto, {', '.join(KINDS)}")
+    check_kind(kind)
     faiss_library.library(f"an index of kind {kind}")
 
 
@@ -86,10 +86,9 @@ class Stream:
         store = open_store(self._path)
         while self._waiting:
             self._add(store, self._waiting.popleft())
-        if self._in.rows > self._saved and self._holds_the_store():
-            record = self._save()
-            if not outgrown(record, self._in):  # as where many more came than were planned
-                return Indexed(self._action, record)
+        fits = not outgrown(self.kind, self._in.rows, self._learned_for)  # it may not where more came than was planned
+        if fits and self._in.rows > self._saved and self._holds_the_store():
+            return Indexed(self._action, self._save())
         return up_to_date(store, self.kind, self._say) if len(store.images) else Indexed("none", None)
 
     @property
@@ -108,10 +107,9 @@ class Stream:
         except StoreError as error:
             self._say(f"built again: {error}")
             return None
-        if record is None or not may_grow(record, now):
+        if record is None or not may_grow(record, now) or outgrown(self.kind, planned, record.n_learned_for):
             return None
-        will_outgrow = self.kind in TRAINED and planned > STALE_LISTS * record.n_learned_for
-        return None if will_outgrow else record
+        return record
 
     def _add(self, store: Store, index: int) -> None:
         shard, rows = shard_identity(store, index), shard_vectors(store, index)

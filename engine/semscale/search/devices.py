@@ -10,7 +10,6 @@ from semscale.errors import UsageError
 from semscale.search.products import Products
 from semscale.search.tiles import DEFAULT, Tuning
 
-DEVICES = ("auto", "cpu", "cuda")
 ON_A_GPU = Tuning(products=Products("cuda", "float16"), tile=8192)  # a product large enough to keep a GPU busy
 
 

@@ -61,26 +61,22 @@ class Lists:
             owners, others, values = owners[~fits], others[~fits], values[~fits]
             self._tidy(owners[np.flatnonzero(np.diff(owners, prepend=-1))])
 
-    def settle(self, owners: Array) -> None:
-        """Raise the floors of some owners by what they hold, without waiting for their lists to be full."""
-        self._drop(owners)
-
     def best(self, owners: Array) -> tuple[Array, Array]:
         """(n,) owners -> (n, k) int64 others and (n, k) float64 exact similarities, best first.
 
         -1 and NaN where there are fewer than k.
         """
-        self._drop(owners)
+        self.settle(owners)
         return self._ranked(owners)
 
     def _tidy(self, full: Array) -> None:
         """Make room in the lists of some owners, exactly where floors alone do not make enough."""
-        self._drop(full)
+        self.settle(full)
         crowded = full[self._counts[full] > self._room - ROOM // 2]
         if len(crowded):
             self._cut(crowded)
 
-    def _drop(self, owners: Array) -> None:
+    def settle(self, owners: Array) -> None:
         """Raise the floors of some owners by what they hold, and drop what is below."""
         owners = owners[self.floors[owners] < np.inf]
         values = self._values[owners]
