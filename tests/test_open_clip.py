@@ -75,7 +75,7 @@ class Visual(nn.Module):
         super().__init__()
         width, patch = settings["width"], settings["patch_size"]
         self.conv1 = nn.Conv2d(3, width, patch, patch, bias=False)
-        self.class_embedding = nn.Parameter(torch.empty(width))
+        self.class_embedding = nn.Parameter(torch.zeros(width))
         self.positional_embedding = nn.Parameter(torch.empty((settings["image_size"] // patch) ** 2 + 1, width))
         self.ln_pre, self.ln_post = nn.LayerNorm(width), nn.LayerNorm(width)
         hidden = int(width * settings["mlp_ratio"])
