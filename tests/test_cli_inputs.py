@@ -149,14 +149,15 @@ def test_what_vanished_is_said(call, model, tmp_path):
 
 def test_auto_takes_a_back_end_that_has_the_precision(model, tmp_path):
     from semscale.errors import UsageError
-    from semscale.run import Options, resolved
+    from semscale.filling import place
+    from semscale.options import Options
 
     told = []
-    chosen = resolved(Options(precision="int8"), tmp_path, told.append)
+    chosen = place(tmp_path, Options(precision="int8"), tmp_path, told.append)
     assert (chosen.backend, chosen.precision, told[0].split(" ")[0]) == ("onnx", "int8", "onnx")
-    assert resolved(Options(backend="onnx"), tmp_path).precision == "fp32"
+    assert place(tmp_path, Options(backend="onnx"), tmp_path).precision == "fp32"
     with pytest.raises(UsageError, match="no back end runs precision 'fp64'"):
-        resolved(Options(precision="fp64"), tmp_path)
+        place(tmp_path, Options(precision="fp64"), tmp_path)
 
 
 def test_errors_are_listed_even_when_all_else_is_quiet(call, tmp_path):

@@ -17,6 +17,7 @@ from zygote import STOPPED, Stop, Zygote, embed
 from semscale import find, run, streaming
 from semscale.cli import main
 from semscale.errors import MissingDependencyError, StoreError, UsageError
+from semscale.filling import place
 from semscale.indexing import index_file, open_index, present, record_file
 from semscale.locks import Part
 from semscale.search import faiss_library
@@ -145,7 +146,8 @@ def test_the_index_of_a_growing_source_grows_with_it(images, tmp_path, model, mo
         yield open_source(growing)
 
     chosen = run.Options(model=model, backend="fake", index="flat", settings=run.Settings(shard_size=8))
-    run.fill(rounds(), tmp_path / "store", chosen, clock=Clock(), on_progress=lambda _: None)
+    places = [place(run.prepared(chosen), chosen, tmp_path / "store")]
+    run.fill(rounds(), places, chosen, clock=Clock(), on_progress=lambda _: None)
     assert len(streams) == 1 and len(Store(tmp_path / "store").images) == 27
     assert_fresh(tmp_path / "store")
 

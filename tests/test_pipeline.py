@@ -13,6 +13,7 @@ from PIL import Image
 from semscale import pipeline, pixels, planning, run
 from semscale.encoders.fake import FakeEncoder
 from semscale.errors import SourceError, StoreLockedError, StoreMismatchError, UsageError
+from semscale.filling import place
 from semscale.locks import exclusive
 from semscale.settings import Settings
 from semscale.sources import open_source
@@ -270,7 +271,8 @@ def test_writing_does_not_count_as_encoding(images, tmp_path, model, monkeypatch
     monkeypatch.setattr(pipeline.Store, "write", lambda self, data: (time.sleep(0.05), write(self, data)))
     clock = Clock()
     options = run.Options(model=model, backend="fake", settings=Settings(shard_size=5))
-    run.fill([open_source(images)], tmp_path / "store", options, clock=clock, on_progress=lambda _: None)
+    places = [place(run.prepared(options), options, tmp_path / "store")]
+    run.fill([open_source(images)], places, options, clock=clock, on_progress=lambda _: None)
     seconds = clock.seconds()
     assert seconds["write"] > 5 * 0.05 > seconds["encode images"] + seconds["encode texts"]
 

@@ -10,7 +10,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from semscale.errors import SourceError
-from semscale.run import Options, fill
+from semscale.filling import fill, place
+from semscale.options import Options
+from semscale.run import prepared
 from semscale.sources import Location, open_source
 from semscale.timing import Clock
 
@@ -37,7 +39,7 @@ def estimate(source: Location | Sequence[Location], **options: Any) -> Estimate:
 
     Opening the model does not count; an export that the cache does not hold yet is made, and kept there.
 
-    `options` are the fields of `semscale.run.Options`.
+    `options` are the fields of `semscale.options.Options`.
     """
     chosen = Options(**options)
     opened = open_source(source, group_by=chosen.group_by)
@@ -46,7 +48,8 @@ def estimate(source: Location | Sequence[Location], **options: Any) -> Estimate:
     settings = dataclasses.replace(chosen.settings, limit=sampled, part=None)
     with TemporaryDirectory() as folder:
         sample = dataclasses.replace(chosen, settings=settings)
-        filled = fill([opened], Path(folder), sample, clock=Clock(), on_progress=lambda _: None)
+        places = [place(prepared(sample), sample, Path(folder))]
+        filled = fill([opened], places, sample, clock=Clock(), on_progress=lambda _: None)
     spec, rate = filled.store.spec, filled.images_per_second
     if rate is None:
         raise SourceError(f"{source}: none of the first {sampled} images could be read; `semscale score` lists why")

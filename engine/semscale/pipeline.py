@@ -2,12 +2,14 @@
 
     read -> decode and preprocess (threads) -> batch -> encode (this thread) -> write (one thread)
 
-Batches never cross shards, so the bytes of a shard do not depend on what ran before it.
+Batches never cross shards, so the bytes of a shard do not depend on what ran before it. Several encoders share the
+decoded images of one pass, and each writes a store of its own.
 """
 
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -17,7 +19,7 @@ import pyarrow as pa
 
 from semscale import plan
 from semscale.journal import Journal
-from semscale.model import Array, Encoder, Failure, ModelSpec, Shard, Source
+from semscale.model import Array, Encoder, Failure, Shard, Source
 from semscale.pixels import Device, Item, Pixels, Preparer
 from semscale.planning import places, unfinished
 from semscale.prefetch import ahead, ordered_map
@@ -40,6 +42,15 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class Target:
+    """One encoder and the store that its embeddings go to."""
+
+    store: Store
+    encoder: Encoder
+    texts: TextTower | None
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """Part of one shard; `last` marks its final part."""
 
@@ -52,10 +63,8 @@ class Batch:
 def embed(
     source: Source,
     index: plan.KeyIndex,
-    store: Store,
-    encoder: Encoder,
+    targets: Sequence[Target],
     *,
-    texts: TextTower | None,
     settings: Settings,
     clock: Clock,
     device: Device = Device(),  # noqa: B008 (frozen)
@@ -64,32 +73,73 @@ def embed(
 ) -> dict[str, int]:
     """Embed every planned item that no finished shard holds; return what `Preparer.counts` says in the end.
 
-    `on_shard` is told the number of each shard that is finished, in order, by the thread that writes them.
+    Stores of the same plan are filled in one pass over what they all lack, each image read and decoded once. `on_shard`
+    is told the number of each shard that is finished, in order, by the thread that writes them.
     """
-    assert settings.batch_size is not None, "who runs the pipeline knows the back end"
-    shards = [shard for shard in unfinished(store) if settings.owns(shard.index)]
-    with closing(_preparer(encoder.spec, store, settings, device, clock)) as prepare:
-        items = _items(source, store, index, shards)
-        depth = 4 * prepare.threads + (settings.batch_size if device.resizer is None else 0)
+    todo = _passes(targets, settings)
+    counter = _Counter(sum(shard.count for _, shards in todo for shard in shards), on_progress)
+    work = _Work(source, index, settings, clock, device, counter, on_shard)
+    counts: Counter[str] = Counter()
+    for together, shards in todo:
+        counts.update(_pass(work, [targets[number] for number in together], shards))
+    return dict(counts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What every pass is given."""
+
+    source: Source
+    index: plan.KeyIndex
+    settings: Settings
+    clock: Clock
+    device: Device
+    counter: _Counter
+    on_shard: Callable[[int], None]
+
+
+def _passes(targets: Sequence[Target], settings: Settings) -> list[tuple[tuple[int, ...], list[Shard]]]:
+    """Which targets lack which shards: those that lack the same are filled together, where they plan the same."""
+    lacking: dict[tuple[str, Shard], list[int]] = {}
+    for number, target in enumerate(targets):
+        known = target.store.plan_digest()
+        for shard in unfinished(target.store):
+            if settings.owns(shard.index):
+                lacking.setdefault((known, shard), []).append(number)
+    passes: dict[tuple[int, ...], list[Shard]] = {}
+    for (_, shard), together in lacking.items():
+        passes.setdefault(tuple(together), []).append(shard)
+    return list(passes.items())
+
+
+def _pass(work: _Work, targets: Sequence[Target], shards: Sequence[Shard]) -> dict[str, int]:
+    """Embed some shards for targets of one plan."""
+    batch_size, clock = work.settings.batch_size, work.clock
+    assert batch_size is not None, "who runs the pipeline knows the back end"
+    with closing(_preparer(work, targets)) as prepare:
+        items = _items(work.source, targets[0].store, work.index, shards)
+        depth = 4 * prepare.threads + (batch_size if work.device.resizer is None else 0)
         prepared = prepare.resized(ordered_map(prepare, items, workers=prepare.threads, depth=depth))
-        batches = ahead(_batches(prepared, settings.batch_size), BATCHES_AHEAD)
-        data = _encoded(batches, encoder, texts, clock, _Counter(sum(s.count for s in shards), on_progress))
-        for _ in ordered_map(lambda shard: _write(store, shard, clock, on_shard), data, workers=1, depth=2):
+        batches = ahead(_batches(prepared, batch_size), BATCHES_AHEAD)
+        data = _encoded(batches, targets, clock, work.counter)
+        for _ in ordered_map(lambda part: _write(targets, part, clock, work.on_shard), data, workers=1, depth=2):
             pass
         prepare.journal.finish()
         return prepare.counts
 
 
-def _preparer(spec: ModelSpec, store: Store, settings: Settings, device: Device, clock: Clock) -> Preparer:
-    assert spec.preprocess is not None, f"{spec.name}: an image tower without preprocessing"
-    name = "" if settings.part is None else str(settings.part.index)
+def _preparer(work: _Work, targets: Sequence[Target]) -> Preparer:
+    specs = [target.encoder.spec.preprocess for target in targets]
+    wanted = [spec for spec in specs if spec is not None]
+    assert len(wanted) == len(specs), "an image tower without preprocessing"
+    store, part = targets[0].store, work.settings.part
     return Preparer(
-        spec.preprocess,
+        wanted,
         store.spec.decode,
-        device=device,
-        journal=lambda slots: Journal.open(store.path, slots, name),
-        settings=settings,
-        clock=clock,
+        device=work.device,
+        journal=lambda slots: Journal.open(store.path, slots, "" if part is None else str(part.index)),
+        settings=work.settings,
+        clock=work.clock,
     )
 
 
@@ -119,32 +169,38 @@ def _batches(prepared: Iterable[tuple[Shard, Pixels | Failure]], size: int) -> I
 
 
 def _encoded(
-    batches: Iterable[Batch], encoder: Encoder, texts: TextTower | None, clock: Clock, counter: _Counter
-) -> Iterator[ShardData]:
+    batches: Iterable[Batch], targets: Sequence[Target], clock: Clock, counter: _Counter
+) -> Iterator[list[ShardData]]:
+    """One finished shard at a time, as each target wants it."""
     images: list[Pixels] = []
     failures: list[Failure] = []
-    vectors: list[Array] = []
+    vectors: list[list[Array]] = [[] for _ in targets]
     for batch in batches:
         if batch.images:
             with clock.stage("encode images"):
-                vectors.append(encoder.encode(np.stack([image.pixels for image in batch.images])))
-        images += [image._replace(pixels=np.empty(0, np.uint8)) for image in batch.images]
+                for number, target in enumerate(targets):
+                    stacked = np.stack([image.pixels[number] for image in batch.images])
+                    vectors[number].append(target.encoder.encode(stacked))
+        images += [image._replace(pixels=()) for image in batch.images]
         failures += batch.failures
         counter.add(len(batch.images), len(batch.failures))
         if batch.last:
             with clock.stage("encode texts"):
-                data = _shard_data(batch.shard, vectors, images, failures, encoder.spec.dim, texts)
+                data = [
+                    _shard_data(batch.shard, rows, images, failures, target)
+                    for rows, target in zip(vectors, targets, strict=True)
+                ]
             yield data
-            images, failures, vectors = [], [], []
+            images, failures, vectors = [], [], [[] for _ in targets]
 
 
 def _shard_data(
-    shard: Shard, vectors: list[Array], images: list[Pixels], failures: list[Failure], dim: int, texts: TextTower | None
+    shard: Shard, vectors: list[Array], images: list[Pixels], failures: list[Failure], target: Target
 ) -> ShardData:
+    texts, empty = target.texts, np.empty((0, target.encoder.spec.dim), np.float32)
     captions = list(dict.fromkeys(i.sample.text for i in images if i.sample.text is not None)) if texts else []
     row_of = {caption: row for row, caption in enumerate(captions)}
-    encoded, truncated = texts.encode(captions) if texts else (np.empty((0, dim), np.float32), [])
-    empty = np.empty((0, dim), np.float32)
+    encoded, truncated = texts.encode(captions) if texts else (empty, [])
     rows = [row_of.get(image.sample.text) for image in images]  # type: ignore[arg-type]
     flags = [row is not None and bool(truncated[row]) for row in rows]
     return ShardData(shard, np.concatenate([empty, *vectors]), encoded, _metadata(images, rows, flags), failures)
@@ -170,10 +226,11 @@ def _metadata(images: list[Pixels], rows: list[int | None], truncated: list[bool
     return pa.table(columns, schema=METADATA)
 
 
-def _write(store: Store, data: ShardData, clock: Clock, on_shard: Callable[[int], None]) -> None:
+def _write(targets: Sequence[Target], data: Sequence[ShardData], clock: Clock, on_shard: Callable[[int], None]) -> None:
     with clock.stage("write"):
-        store.write(data)
-    on_shard(data.shard.index)
+        for target, part in zip(targets, data, strict=True):
+            target.store.write(part)
+    on_shard(data[0].shard.index)
 
 
 class _Counter:

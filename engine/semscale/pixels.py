@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple, TypeVar
@@ -42,7 +42,7 @@ class Pixels(NamedTuple):
     """One decoded image, ready for the encoder unless `whole`, and what is known of it."""
 
     sample: Sample  # without its bytes
-    pixels: Array  # (H, W, 3) as the encoder wants them, or the whole image
+    pixels: tuple[Array, ...]  # (H, W, 3) as each encoder wants them, or the whole image alone
     whole: bool  # still to be resized on a device
     width: int  # of the upright image, whatever size it was decoded at
     height: int
@@ -62,7 +62,7 @@ class Preparer:
 
     def __init__(
         self,
-        spec: Preprocess,
+        specs: Sequence[Preprocess],
         mode: str,
         *,
         device: Device,
@@ -70,23 +70,23 @@ class Preparer:
         settings: Settings,
         clock: Clock,
     ) -> None:
-        """`mode` is one of model.DECODES; `journal` opens one for so many threads.
+        """`specs` are those of the encoders, in their order: each image is decoded once for all of them, or with "fast"
+        once for each size. `mode` is one of model.DECODES; `journal` opens one for so many threads.
+
+        A device resizes for one encoder; for several the threads do, to the same bits.
 
         After a crash everything is decoded here and nothing by the device's decoder: which file it died of, only a
         decode in isolation could tell, and those are not its own.
         """
-        self._spec, self._clock, self._exact = spec, clock, mode != "fast"
+        self._specs, self._clock, self._exact = tuple(specs), clock, mode != "fast"
         self._max_pixels = MAX_PIXELS if settings.max_pixels is None else settings.max_pixels
-        self._shrink_to = None if self._exact else spec.size
         self.threads = settings.workers + (0 if device.decoder is None else 2 * DECODED_TOGETHER)
         self.journal = journal(self.threads)
-        self._resizer = device.resizer
-        plain = partial(decode, max_pixels=self._max_pixels, shrink_to=self._shrink_to)
+        self._resizer = device.resizer if len(self._specs) == 1 else None
         self._shared: SharedDecoder | None = None
         if device.decoder is not None and not self.journal.suspects:
-            size = DECODED_TOGETHER
+            plain, size = partial(decode, max_pixels=self._max_pixels), DECODED_TOGETHER
             self._shared = SharedDecoder(device.decoder, plain, workers=settings.workers, batch_size=size)
-        self._decode = self._shared or plain
 
     def __call__(self, item: Item) -> tuple[Shard, Pixels | Failure]:
         """The pixels of one item, or why there are none."""
@@ -118,23 +118,32 @@ class Preparer:
 
     def _pixels(self, sample: Sample, position: int) -> Pixels | Failure:
         torch.set_num_threads(1)  # per thread: the pool is the parallelism, nested threads only fight over the cores
+        sizes = dict.fromkeys(None if self._exact else spec.size for spec in self._specs)
         try:
-            image = self._decoded(sample, position)
+            images = {size: self._decoded(sample, position, size) for size in sizes}
         except InputError as error:
             return _failure(sample, error)
+        image = next(iter(images.values()))
         whole = self._resizer is not None and self._resizer.fits(*image.shape[:2])
-        pixels = image if whole else preprocess(image, self._spec, exact=self._exact)
+        made = {} if whole else {spec: self._made(images, spec) for spec in dict.fromkeys(self._specs)}
+        pixels = (image,) if whole else tuple(made[spec] for spec in self._specs)
         digest = hashlib.sha256(sample.image).hexdigest()
         width, height = (None if self._exact else jpeg_size(sample.image)) or (image.shape[1], image.shape[0])
         return Pixels(replace(sample, image=b""), pixels, whole, width, height, digest)
 
-    def _decoded(self, sample: Sample, position: int) -> Array:
+    def _made(self, images: Mapping[int | None, Array], spec: Preprocess) -> Array:
+        """What one encoder gets of the image that was decoded for it."""
+        return preprocess(images[None if self._exact else spec.size], spec, exact=self._exact)
+
+    def _decoded(self, sample: Sample, position: int, shrink_to: int | None) -> Array:
         """The decoded image. What was being decoded when an earlier process died is decoded in a process of its own."""
         if position not in self.journal.suspects:
             with self.journal.decoding(position):
-                return self._decode(sample.image)
+                if self._shared is not None:
+                    return self._shared(sample.image)
+                return decode(sample.image, max_pixels=self._max_pixels, shrink_to=shrink_to)
         try:
-            return decode_isolated(sample.image, max_pixels=self._max_pixels, shrink_to=self._shrink_to)
+            return decode_isolated(sample.image, max_pixels=self._max_pixels, shrink_to=shrink_to)
         except InputError as error:
             if error.code == "decoder-crashed":
                 confirmed(sample.uri)
@@ -164,9 +173,9 @@ def _cut(items: Iterable[T], counts: Callable[[T], bool], most: int) -> Iterator
 def _filled(
     items: Sequence[tuple[Shard, Pixels | Failure]], resizer: DeviceResizer
 ) -> list[tuple[Shard, Pixels | Failure]]:
-    whole = [item.pixels for _, item in items if isinstance(item, Pixels) and item.whole]
+    whole = [item.pixels[0] for _, item in items if isinstance(item, Pixels) and item.whole]
     small = iter(resizer(whole) if whole else np.empty((0,), np.uint8))
     return [
-        (shard, item._replace(pixels=next(small), whole=False) if isinstance(item, Pixels) and item.whole else item)
+        (shard, item._replace(pixels=(next(small),), whole=False) if isinstance(item, Pixels) and item.whole else item)
         for shard, item in items
     ]

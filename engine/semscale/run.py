@@ -6,81 +6,30 @@ import dataclasses
 import html
 import importlib
 import importlib.util
-import re
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from semscale import gpu, outputs, pipeline, planning, sources, streaming
+from semscale import gpu, outputs, sources, streaming
 from semscale.accounts import counts, described, truncated_texts
-from semscale.checked import as_json, open_checked
-from semscale.encoders import BACK_ENDS, DEFAULT_MODEL, auto, find_exported, load_spec, precision_of
+from semscale.encoders import find_exported, precision_of
 from semscale.errors import MissingDependencyError, StoreLockedError, UsageError
+from semscale.filling import Filled, fill, place, sized, slug, writing
 from semscale.follow import Watch, followed
-from semscale.indexing import told
-from semscale.locks import exclusive, part
-from semscale.locks import planning as planning_lock
+from semscale.locks import exclusive
 from semscale.metrics import alignment
-from semscale.model import DECODES, DTYPES, Encoder, Interval, Score, Source
+from semscale.model import Interval, Score, Source
+from semscale.options import Options
 from semscale.pipeline import Progress
-from semscale.plan import KeyIndex
 from semscale.provenance import provenance
 from semscale.report import write_report
 from semscale.scoring import score_store
-from semscale.settings import Settings
 from semscale.sources import Location, open_source
 from semscale.store import Store
-from semscale.store_spec import StoreSpec
-from semscale.streaming import Stream
 from semscale.summary import all_scores
-from semscale.texts import TextTower
 from semscale.timing import Clock
-from semscale.tokens import Tokenizer
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """Everything that decides what a run computes, but where from and where to."""
-
-    model: str = DEFAULT_MODEL  # hub id, checkpoint folder, exported folder, or "demo"
-    backend: str = "auto"  # a name of encoders.BACK_ENDS, or whatever runs best here
-    precision: str | None = None  # None for the back end's own
-    clip_score: str = "torchmetrics"  # a preset of metrics.alignment
-    group_by: str | None = None  # None: by text, else by parent folder
-    decode: str = "exact"
-    dtype: str = "float32"  # of the stored vectors
-    settings: Settings = dataclasses.field(default_factory=Settings)
-    follow: float | None = None  # go on until the producer ends, or nothing new came for so many seconds
-    index: str | None = None  # kind of index to keep of the store meanwhile, or "auto"
-
-    def __post_init__(self) -> None:
-        if self.follow is not None and self.settings.part is not None:
-            raise UsageError("--follow and --shards: parts need a source that is complete; leave one out")
-        if self.index is not None and self.settings.part is not None:
-            raise UsageError(
-                "--index and --shards: one process cannot index what others write; leave out --index, and run "
-                "`semscale index STORE` when all parts are done"
-            )
-        alignment.preset(self.clip_score)
-        for name, value, known in (("decode", self.decode, DECODES), ("dtype", self.dtype, DTYPES)):
-            if value not in known:
-                raise UsageError(f"unknown {name} {value!r}; choose from {', '.join(known)}")
-
-
-@dataclass(frozen=True, slots=True)
-class Filled:
-    """A store that holds every input of its source, or of this process's part, and how it came to."""
-
-    source: Source  # as it was opened last
-    store: Store
-    images_per_second: float | None  # None when there was nothing left to embed
-    changes: planning.Changes  # what became of inputs since an earlier run
-    gate: list[dict[str, Any]]  # how far each tower is from float32, where it runs otherwise
-    decoded: dict[str, int]  # images by who decoded them, where there was a choice
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +73,11 @@ def score(
     folder = Path(out) if out is not None else default_out(source)
     with clock.stage("list"):
         opened = open_sources(source, chosen, leave_out=folder)
-    model = _prepared(chosen, say)
-    chosen = resolved(dataclasses.replace(chosen, model=str(model)), model, say)
-    with _writing(folder, chosen.settings):
-        store = folder / "stores" / _slug(model)
-        filled = fill(opened, store, chosen, clock=clock, on_progress=on_progress, say=say)
+    model = prepared(chosen, say)
+    places = [place(model, chosen, folder / "stores" / slug(model), say)]
+    chosen = sized(chosen, places)
+    with writing(folder, chosen.settings):
+        filled = fill(opened, places, chosen, clock=clock, on_progress=on_progress, say=say)
         if chosen.settings.part is None:
             return _finished(folder, filled, chosen, clock, provenance(command, started))
     summary = {**counts(filled.store, filled.source), "out": str(folder), "scores": {}}
@@ -182,9 +131,8 @@ def embed(
     """
     chosen = _checked(options)
     opened = open_sources(source, chosen, leave_out=Path(store))
-    model = _prepared(chosen, say)
-    chosen = resolved(dataclasses.replace(chosen, model=str(model)), model, say)
-    return fill(opened, Path(store), chosen, clock=Clock(), on_progress=on_progress, say=say).store
+    places = [place(prepared(chosen, say), chosen, Path(store), say)]
+    return fill(opened, places, chosen, clock=Clock(), on_progress=on_progress, say=say).store
 
 
 def _checked(options: dict[str, Any]) -> Options:
@@ -227,7 +175,7 @@ def exported_folder(model: str) -> Path:
     return importlib.import_module("semscale_export.cache").ensure_exported(model)
 
 
-def _prepared(chosen: Options, say: Callable[[str], None] = lambda _: None) -> Path:
+def prepared(chosen: Options, say: Callable[[str], None] = lambda _: None) -> Path:
     """An exported folder, with TensorRT engines where they were asked for."""
     if chosen.backend != "tensorrt" or find_exported(Path(chosen.model)) is not None:
         return exported_folder(chosen.model)
@@ -257,144 +205,6 @@ def check_export(folder: Path) -> list[Any]:
     if find_exported(folder) is None:
         raise UsageError(f"{folder}: not a folder that `semscale export` made")
     return importlib.import_module("semscale_export.parity").check(folder)
-
-
-def fill(
-    opened: Iterable[Source],
-    path: Path,
-    chosen: Options,
-    *,
-    clock: Clock,
-    on_progress: Callable[[Progress], None],
-    say: Callable[[str], None] = lambda _: None,
-) -> Filled:
-    """Embed what the store at `path` does not hold yet, or holds of an input that has changed since.
-
-    `opened` gives the source once, or again and again as it grows; one index, where it was asked for, grows with it.
-    """
-    folder = _prepared(chosen)
-    chosen = resolved(chosen, folder)
-    gate: list[dict[str, Any]] = []
-    texts = _text_tower(folder, chosen, gate)
-    with clock.stage("open model"):
-        encoder = _opened(folder / "image", chosen, gate)
-    decoded: Counter[str] = Counter()
-    new, seconds, changes = 0, 0.0, planning.Changes(0, 0, 0)
-    stream: Stream | None = None
-    try:
-        device = gpu.device_for(encoder.spec, chosen.backend, decode=chosen.decode, settings=chosen.settings)
-        with _writing(path, chosen.settings):
-            for source in opened:
-                store, index, found = _planned(source, path, _spec(source, encoder, chosen, texts), chosen.settings)
-                changes = changes + found
-                if stream is None and chosen.index is not None:
-                    stream = Stream(path, chosen.index, planned=store.n_planned, say=say)
-                before, started = len(store.images), time.perf_counter()
-                counted = pipeline.embed(
-                    source, index, store, encoder,
-                    texts=texts, settings=chosen.settings, clock=clock, device=device, on_progress=on_progress,
-                    on_shard=_adder(stream, clock),
-                )  # fmt: skip
-                decoded.update(counted)
-                seconds += time.perf_counter() - started
-                new += len(Store(path).images) - before
-            if stream is not None:
-                _finish(stream, clock, say)
-    finally:
-        encoder.close()
-    return Filled(source, Store(path), new / seconds if new else None, changes, gate, {**decoded, **gpu.told(device)})
-
-
-def _adder(stream: Stream | None, clock: Clock) -> Callable[[int], None]:
-    """What is to be done with each finished shard."""
-
-    def add(shard: int) -> None:
-        if stream is not None:
-            with clock.stage("index"):
-                stream.add_shard(shard)
-
-    return add
-
-
-def _finish(stream: Stream, clock: Clock, say: Callable[[str], None]) -> None:
-    with clock.stage("index"):
-        done = stream.finish()
-    say("no vectors, so no index" if done.record is None else told(done.record))
-
-
-def _planned(
-    source: Source, path: Path, spec: StoreSpec, settings: Settings
-) -> tuple[Store, KeyIndex, planning.Changes]:
-    """The store with everything planned that the source holds, and without what has changed."""
-    index = planning.index_of(source)
-    with planning_lock(path):  # parts begin together
-        store = Store.create(path, spec)
-        changes = planning.discard_changed(store, source, index, settings)
-        planning.extend_plan(store, source, index, settings)
-    return Store(path), index, changes
-
-
-@contextmanager
-def _writing(folder: Path, settings: Settings) -> Iterator[None]:
-    """Keep others out of a folder: everybody, or whoever is not another part of the same run."""
-    with exclusive(folder) if settings.part is None else part(folder, settings.part):
-        yield
-
-
-def _slug(model: Path) -> str:
-    """The name of a model as the name of a folder."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "--", load_spec(model / "image").name).strip("-.") or "encoder"
-
-
-def resolved(chosen: Options, folder: Path, say: Callable[[str], None] = lambda _: None) -> Options:
-    """The options with the back end and the precision that they stand for on this machine; `say` is told why."""
-    backend, precision = chosen.backend, chosen.precision
-    if backend == "auto":
-        able = [name for name in auto.ORDER if precision is None or precision in BACK_ENDS[name].precisions]
-        if not able:
-            raise UsageError(f"no back end runs precision {precision!r}; docs/backends.md lists what each has")
-        choice = auto.choose(auto.facts(folder, precision), able, precision)
-        say(choice.why)
-        backend, precision = choice.backend, choice.precision
-    precision = precision_of(backend, precision)
-    settings = chosen.settings.with_batches_of(BACK_ENDS[backend].batch_size)
-    return dataclasses.replace(chosen, backend=backend, precision=precision, settings=settings)
-
-
-def _opened(path: Path, chosen: Options, gate: list[dict[str, Any]]) -> Encoder:
-    """Open a tower that passes the gate, and note how far from float32 it is."""
-    assert chosen.precision is not None
-    encoder, comparison = open_checked(path, backend=chosen.backend, precision=chosen.precision)
-    if comparison is not None:
-        gate.append({"tower": path.name, **as_json(comparison)})
-    return encoder
-
-
-def _text_tower(folder: Path, chosen: Options, gate: list[dict[str, Any]]) -> TextTower | None:
-    path = folder / "text"
-    if not (path / "model.json").exists():
-        return None
-
-    def opened() -> tuple[Tokenizer, Encoder]:
-        return Tokenizer(path), _opened(path, chosen, gate)
-
-    assert chosen.precision is not None
-    spec = dataclasses.replace(load_spec(path), precision=chosen.precision)
-    return TextTower(spec, opened, prefix=alignment.preset(chosen.clip_score).prefix)
-
-
-def _spec(source: Source, encoder: Encoder, chosen: Options, texts: TextTower | None) -> StoreSpec:
-    return StoreSpec(
-        source=source.uri,
-        layout=source.layout,
-        group_by=chosen.group_by or "text",
-        decode=chosen.decode,
-        dtype=chosen.dtype,
-        text_prefix=texts.prefix if texts else "",
-        backend=chosen.backend,
-        image=encoder.spec,
-        text=texts.spec if texts else None,
-    )
 
 
 def _described(store: Store, chosen: Options) -> dict[str, Any]:

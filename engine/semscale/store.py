@@ -116,6 +116,14 @@ class Store:
                 return file.read_row_group(file.num_row_groups - 1, columns=["shard"]).column(0)[-1].as_py() + 1
         return 0
 
+    def plan_digest(self) -> str:
+        """A digest of the listing: stores where it is the same hold the same items in the same shards."""
+        digest = hashlib.sha256()
+        for part, file in paths.plan_parts(self.path).items():
+            recorded = _checksums_of_plan(self.path, part)
+            digest.update(recorded.read_bytes() if recorded.exists() else checksum_line(file.name, sha256(file)))
+        return digest.hexdigest()
+
     def append_plan(self, blocks: Iterable[tuple[Sequence[str], Sequence[str], Sequence[int]]]) -> None:
         """Append items to the listing, in blocks of keys, uris and the new shard each item belongs to.
 
