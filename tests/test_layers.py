@@ -56,10 +56,15 @@ ALLOWED = {  # room -> the other rooms of the engine it may import
     "stats": LEAVES,
     "heads": LEAVES | {"metrics"},
     "metrics": LEAVES | {"search", "stats"},
+    "measures": LEAVES
+    | {"accounts", "decode", "files", "heads", "metrics", "plan", "planning", "prefetch", "scoring", "sources"}
+    | {"stats", "store", "store_spec", "summary", "verify"},
+    "options": LEAVES | {"encoders", "measures", "metrics", "settings"},
+    "wanted": LEAVES | {"encoders", "heads", "measures", "options", "planning"},
     "producers": LEAVES,
     "scoring": LEAVES | {"metrics", "prefetch", "stats", "store"},
     "summary": LEAVES | {"metrics", "stats", "scoring"},
-    "outputs": LEAVES | {"files", "metrics", "scoring", "store"},
+    "outputs": LEAVES | {"files", "measures", "metrics", "scoring", "store"},
     "report": LEAVES | {"decode", "files"},
     "provenance": LEAVES | {"__init__"},
     "gate": LEAVES | {"encoders", "metrics", "producers", "tokens"},

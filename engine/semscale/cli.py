@@ -18,6 +18,7 @@ import semscale
 from semscale.cli_metrics import metrics
 from semscale.cli_output import emit, output_options
 from semscale.cli_pairs import dedup, novelty, pairs
+from semscale.cli_reference import reference
 from semscale.cli_search import KINDS, index, search
 from semscale.encoders import BACK_ENDS, DEFAULT_MODEL
 from semscale.errors import SemscaleError, UsageError
@@ -83,6 +84,24 @@ def _run_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+def _metric_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Options that say which metrics, and what they compare with."""
+    for option in reversed(
+        (
+            click.option("--metrics", multiple=True, metavar="NAME[:PRESET][@ENCODER],...",
+                         help="What to compute, see `semscale metrics`. [default: scs, and clip-score with texts]"),
+            click.option("--reference", multiple=True, metavar="STORE|FOLDER|FILE",
+                         help="Real images: a store, results, a folder, or a file of `semscale reference`."),
+            click.option("--pairs", type=click.Path(dir_okay=False), metavar="TABLE",
+                         help="Pairs of images: columns source and edited, perhaps source_text and edited_text."),
+            click.option("--head", type=click.Path(dir_okay=False), metavar="FILE",
+                         help="A linear head for the aesthetic score (.safetensors, .npz, .pth)."),
+        )
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
 def _source_options(command: Callable[..., None]) -> Callable[..., None]:
     """Options of the commands that may run for days, or on many machines."""
     for option in reversed(
@@ -113,6 +132,7 @@ _error_option = click.option("--max-error-rate", type=click.FloatRange(0, 1), de
     help="Folder for the results. [default: ./semscale-<name of SOURCE>]",
 )
 @_run_options
+@_metric_options
 @_source_options
 @click.option("--dry-run", is_flag=True, help="Say what would be read, and estimate time and disk; write nothing.")
 @click.option("--errors", is_flag=True, help="List the inputs that failed, each with its reason and what to do.")
@@ -325,7 +345,7 @@ def bench(arguments: tuple[str, ...]) -> None:
     command.main(args=list(arguments), prog_name="semscale bench", standalone_mode=False)
 
 
-for _command in (dedup, index, metrics, novelty, pairs, search):
+for _command in (dedup, index, metrics, novelty, pairs, reference, search):
     main.add_command(_command)
 
 

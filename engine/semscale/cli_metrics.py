@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 def metrics(name: str | None, as_json: bool, quiet: bool) -> None:
     """List the metrics, or say all about the metric NAME: formula, range, estimator, smallest n, paper, presets."""
     from semscale.console import Console
-    from semscale.metrics.registry import METRICS, OF_RUNS, metric
+    from semscale.measures.table import MEASURES
+    from semscale.metrics.registry import METRICS, metric
 
     console, chosen = Console(quiet=quiet), list(METRICS.values()) if name is None else [metric(name)]
     if name is None:
         widest = max(map(len, METRICS))
         for described in chosen:
-            whence = "" if described in OF_RUNS else " (from Python)"
+            whence = "" if described.name in MEASURES else " (from Python)"
             console.say(f"{described.name:{widest}}  {described.what}{whence}")
     else:
         for line in _page(chosen[0]):

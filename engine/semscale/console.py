@@ -94,7 +94,7 @@ class Console:
             table.add_column(column, justify="right")
         for name, entry in run.summary["scores"].items():
             for model, part in [*entry["by_model"].items(), ("all", entry)]:
-                counted = _count(part["n"], "group" if name == "scs" else "image")
+                counted = _count(part["n"], part["per"])
                 table.add_row(name, escape(model), _number(part["value"]), _interval(part), counted)
         self._out.print(table)
         self.say(f"report: {run.out / 'report.html'}")

@@ -1,17 +1,20 @@
-"""Linear heads from files: one layer with a weight of (1, D) and a bias of (1,)."""
+"""Linear heads from files: one layer that rates, with a weight of (1, D), or one that tells K classes apart."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from semscale.errors import MissingDependencyError, ModelError, SemscaleError
+from semscale.errors import MissingDependencyError, ModelError, SemscaleError, UsageError
 from semscale.metrics.quality import LinearHead
 from semscale.model import Array
+
+CLASSIFIER = "head.safetensors"  # beside the tower
 
 
 def read_linear_head(path: str | Path) -> LinearHead:
@@ -34,6 +37,40 @@ def read_linear_head(path: str | Path) -> LinearHead:
         raise ModelError(f"{path}: not a file of plain tensors ({type(error).__name__}); download it again") from error
     weight, bias = _layer(tensors, path)
     return LinearHead(weight, bias, path.name, hashlib.sha256(content).hexdigest())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Classifier:
+    """The last layer of a classifier, over the features of the tower it lies beside."""
+
+    weight: Array  # (K, D) float64
+    bias: Array  # (K,) float64; zeros where it is left out on purpose
+    sha256: str  # of the file
+
+    def logits(self, features: Array) -> Array:
+        """(N, D) -> (N, K) float64."""
+        return np.asarray(features, np.float64) @ self.weight.T + self.bias
+
+
+def read_classifier(tower: Path) -> Classifier:
+    """Read the classifier beside an exported tower. Raises UsageError where there is none, ModelError when damaged."""
+    path = tower / CLASSIFIER
+    if not path.is_file():
+        raise UsageError(
+            f"{tower}: has no classifier ({CLASSIFIER}), so it gives no logits; take efficientnet-lite0, or export the "
+            "FID's Inception from a file of weights that holds its last layer (docs/models.md)"
+        )
+    content = path.read_bytes()
+    try:
+        tensors = {name: array.astype(np.float64) for name, array in READERS[path.suffix](content).items()}
+        weight = tensors["weight"]
+        bias = tensors.get("bias", np.zeros(len(weight)))
+    except (KeyError, ValueError, TypeError) as error:
+        raise ModelError(f"{path}: not a classifier ({error}); export the model again") from error
+    finite = np.isfinite(weight).all() and np.isfinite(bias).all()
+    if weight.ndim != 2 or bias.shape != weight.shape[:1] or not finite:
+        raise ModelError(f"{path}: a weight of {weight.shape} and a bias of {bias.shape}; export the model again")
+    return Classifier(weight, bias, hashlib.sha256(content).hexdigest())
 
 
 def _layer(tensors: Mapping[str, Array], path: Path) -> tuple[Array, float]:

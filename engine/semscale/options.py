@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from semscale.encoders import DEFAULT_MODEL
 from semscale.errors import UsageError
+from semscale.measures.asked import Asked, asked
 from semscale.metrics import alignment
 from semscale.model import DECODES, DTYPES
 from semscale.settings import Settings
+
+DEFAULT_METRICS = ("scs", "clip-score")  # the second where there are texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +31,16 @@ class Options:
     settings: Settings = dataclasses.field(default_factory=Settings)
     follow: float | None = None  # go on until the producer ends, or nothing new came for so many seconds
     index: str | None = None  # kind of index to keep of the store meanwhile, or "auto"
+    metrics: Sequence[str] = ()  # NAME[:PRESET][@ENCODER]; none for scs, and clip-score where there are texts
+    reference: Sequence[str] = ()  # stores, folders of images or files of statistics to compare with
+    pairs: str | None = None  # table of pairs of images
+    head: str | None = None  # file of a linear head
 
     def __post_init__(self) -> None:
+        for name in ("metrics", "reference"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, tuple(map(str, [value] if isinstance(value, str | Path) else value)))
+        self.asked()
         if self.follow is not None and self.settings.part is not None:
             raise UsageError("--follow and --shards: parts need a source that is complete; leave one out")
         if self.index is not None and self.settings.part is not None:
@@ -39,3 +52,19 @@ class Options:
         for name, value, known in (("decode", self.decode, DECODES), ("dtype", self.dtype, DTYPES)):
             if value not in known:
                 raise UsageError(f"unknown {name} {value!r}; choose from {', '.join(known)}")
+
+    def asked(self) -> list[Asked]:
+        """The metrics, those of a run where nobody says included; presets of the CLIP score that need other texts, as
+        one with a prefix does, cannot be in one run. Raises UsageError for those, and for an unknown metric.
+        """
+        found = asked(self.metrics or DEFAULT_METRICS, clip_score=self.clip_score)
+        prefix = alignment.preset(self.clip_score).prefix
+        for one in found:
+            if one.name == "clip-score" and alignment.preset(one.preset).prefix != prefix:
+                raise UsageError(
+                    f"clip-score:{one.preset}: puts its own words before each text; add --clip-score {one.preset}, "
+                    "into a new output folder"
+                )
+        if self.metrics:
+            return found
+        return [replace(one, measure=replace(one.measure, needs=frozenset())) for one in found]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,21 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from semscale.files import replacing
+from semscale.measures.compute import Measured
+from semscale.measures.pairs_table import PairTable
 from semscale.metrics.alignment import Preset, mean_score
 from semscale.model import Array
 from semscale.scoring import Scores, sums_by_group
 from semscale.store import Store
 
+NOTHING: Mapping[str, Array] = {}
 IMAGE_ROWS = 65_536  # rows of images.parquet held at a time
 
 
-def write_groups(path: Path, store: Store, scores: Scores, convention: Preset) -> None:
-    """Write groups.parquet: one row a group, sorted by model and group."""
+def write_groups(
+    path: Path, store: Store, scores: Scores, convention: Preset, more: Mapping[str, Array] = NOTHING
+) -> None:
+    """Write groups.parquet: one row a group, sorted by model and group; `more` are columns of further metrics, (G,)."""
     keys = store.metadata(["key"]).column("key")
     columns: dict[str, Any] = {
         "model": pa.array(scores.groups.model, pa.string()),
@@ -44,20 +49,33 @@ def write_groups(path: Path, store: Store, scores: Scores, convention: Preset) -
     }
     if scores.clip is not None:
         columns["clip_score"] = mean_score(*sums_by_group(scores, scores.clip), convention)
+    columns |= more
     with replacing(path) as temporary:
         pq.write_table(pa.table(columns), temporary)
 
 
-def write_images(path: Path, store: Store, scores: Scores) -> None:
-    """Write images.parquet: one row an input, embedded ones in plan order and then the failed ones."""
-    tables = (*_embedded(store, scores), _failed(store))
+def write_images(path: Path, store: Store, scores: Scores, more: Mapping[str, Array] = NOTHING) -> None:
+    """Write images.parquet: one row an input, embedded ones in plan order and then the failed ones.
+
+    `more` are columns of further metrics, (N,) of the embedded images.
+    """
+    tables = (*_embedded(store, scores, more), _failed(store, more))
     schema = tables[-1].schema
     with replacing(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
         for table in tables:
             writer.write_table(table.select(schema.names).cast(schema))
 
 
-def _embedded(store: Store, scores: Scores) -> Iterator[pa.Table]:
+def write_pairs(path: Path, pairs: PairTable, found: Measured) -> None:
+    """Write pairs.parquet: one row a pair in the order of its table, a column for each metric, NaN for no value."""
+    columns: dict[str, Any] = {"source": pairs.source, "edited": pairs.edited, **found.of_pairs}
+    if found.reasons:
+        columns["reason"] = pa.array(found.reasons, pa.string())
+    with replacing(path) as temporary:
+        pq.write_table(pa.table(columns), temporary)
+
+
+def _embedded(store: Store, scores: Scores, more: Mapping[str, Array]) -> Iterator[pa.Table]:
     shown = ["key", "uri", "model", "group", "caption", "seed", "width", "height", "sha256"]
     table = store.metadata(shown).rename_columns({"caption": "text"})
     valid = pa.array(scores.row_valid)
@@ -71,21 +89,25 @@ def _embedded(store: Store, scores: Scores) -> Iterator[pa.Table]:
         part = part.append_column("reason", reason[rows])
         part = part.append_column("message", pa.nulls(len(part), pa.string()))
         part = part.append_column("group_similarity", pa.array(scores.row_similarity[rows]))
-        yield part.append_column("clip_score", pa.array(clip[rows]))
+        part = part.append_column("clip_score", pa.array(clip[rows]))
+        for name, values in more.items():
+            part = part.append_column(name, pa.array(values[rows]))
+        yield part
 
 
-def _failed(store: Store) -> pa.Table:
+def _failed(store: Store, more: Mapping[str, Array]) -> pa.Table:
     table = store.errors().rename_columns({"caption": "text", "code": "reason"})
     count = len(table)
     table = table.append_column("status", pa.array(["failed"] * count, pa.string()))
     for name in ("width", "height"):
         table = table.append_column(name, pa.nulls(count, pa.int32()))
     table = table.append_column("sha256", pa.nulls(count, pa.string()))
-    for name in ("group_similarity", "clip_score"):
+    scored = ("group_similarity", "clip_score", *more)
+    for name in scored:
         table = table.append_column(name, pa.array(np.full(count, np.nan)))
     order = ["key", "uri", "model", "group", "text", "seed", "width", "height", "sha256"]
     order += ["status", "reason", "message"]
-    return table.select([*order, "group_similarity", "clip_score"])
+    return table.select([*order, *scored])
 
 
 def write_summary(path: Path, summary: dict[str, Any]) -> None:

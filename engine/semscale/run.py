@@ -7,18 +7,22 @@ import html
 import importlib
 import importlib.util
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from semscale import gpu, outputs, sources, streaming
-from semscale.accounts import counts, described, truncated_texts
-from semscale.encoders import find_exported, precision_of
+from semscale.accounts import counts, described, tallied, truncated_texts
+from semscale.encoders import find_exported, load_spec, precision_of
 from semscale.errors import MissingDependencyError, StoreLockedError, UsageError
-from semscale.filling import Filled, fill, place, sized, slug, writing
+from semscale.filling import Filled, Place, fill, place, sized, slug, writing
 from semscale.follow import Watch, followed
 from semscale.locks import exclusive
+from semscale.measures.compute import Encoded, measure, warned
+from semscale.measures.measure import Need
 from semscale.metrics import alignment
 from semscale.model import Interval, Score, Source
 from semscale.options import Options
@@ -28,8 +32,8 @@ from semscale.report import write_report
 from semscale.scoring import score_store
 from semscale.sources import Location, open_source
 from semscale.store import Store
-from semscale.summary import all_scores
 from semscale.timing import Clock
+from semscale.wanted import Wanted, check_models, check_source, encoders, wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,33 +74,102 @@ def score(
     others has none. Raises a SemscaleError that says what is wrong before any work where it can.
     """
     chosen, started, clock = _checked(options), time.time(), Clock()
+    todo = wanted(chosen)
     folder = Path(out) if out is not None else default_out(source)
     with clock.stage("list"):
         opened = open_sources(source, chosen, leave_out=folder)
-    model = prepared(chosen, say)
-    places = [place(model, chosen, folder / "stores" / slug(model), say)]
-    chosen = sized(chosen, places)
+    if isinstance(opened, list):
+        check_source(todo, opened[0])
+    places = _places(todo, chosen, folder / "stores", say)
+    chosen = sized(chosen, list(places.values()))
+    job = _Job(folder, todo, places, chosen, clock, provenance(command, started), say)
     with writing(folder, chosen.settings):
-        filled = fill(opened, places, chosen, clock=clock, on_progress=on_progress, say=say)
+        job = _with_references(job, on_progress)
+        filled = fill(opened, list(places.values()), chosen, clock=clock, on_progress=on_progress, say=say)
         if chosen.settings.part is None:
-            return _finished(folder, filled, chosen, clock, provenance(command, started))
+            return _finished(job, filled)
     summary = {**counts(filled.store, filled.source), "out": str(folder), "scores": {}}
-    if summary["n_left"]:
+    if any(tallied(store)["n_left"] for store in filled.stores):
         return Run(folder, summary)
     try:
         with exclusive(folder):
-            return _finished(folder, filled, chosen, clock, provenance(command, started))
+            return _finished(job, filled)
     except StoreLockedError:  # another part, finished at the same moment, does it
         return Run(folder, summary)
 
 
-def _finished(folder: Path, filled: Filled, chosen: Options, clock: Clock, made: dict[str, Any]) -> Run:
-    """Compute every score of a complete store, and write the results."""
-    store, convention = filled.store, alignment.preset(chosen.clip_score)
-    with clock.stage("score"):
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What a run knows before it embeds."""
+
+    folder: Path
+    todo: Wanted
+    places: dict[str, Place]  # by encoder, as metrics name it
+    chosen: Options
+    clock: Clock
+    made: dict[str, Any]  # provenance
+    say: Callable[[str], None]
+
+
+def _places(todo: Wanted, chosen: Options, stores: Path, say: Callable[[str], None]) -> dict[str, Place]:
+    """Where each encoder lies and what runs it, by the name that metrics use; "" is the model of the options."""
+    models = {
+        name: prepared(dataclasses.replace(chosen, model=name or chosen.model), say) for name in encoders(todo.asked)
+    }
+    check_models(todo, models)
+    names = {name: slug(model) for name, model in models.items()}
+    taken = Counter(names.values())
+    return {
+        name: place(model, chosen, stores / (names[name] if taken[names[name]] == 1 else _told_apart(model)), say)
+        for name, model in models.items()
+    }
+
+
+def _told_apart(model: Path) -> str:
+    """The name of a model's store beside those of others of the same name."""
+    return f"{slug(model)}-{load_spec(model / 'image').sha256[:8]}"
+
+
+def _with_references(job: _Job, on_progress: Callable[[Progress], None]) -> _Job:
+    """The same with the reference images embedded, by every encoder that compares with them."""
+    if not job.todo.images:
+        return job
+    needed = dict.fromkeys(one.encoder for one in job.todo.asked if Need.REFERENCE in one.measure.needs)
+    root = job.folder / "reference" / "stores"
+    places = [dataclasses.replace(job.places[name], store=root / job.places[name].store.name) for name in needed]
+    whole = dataclasses.replace(
+        job.chosen, follow=None, index=None, settings=dataclasses.replace(job.chosen.settings, limit=None)
+    )
+    source = open_sources(job.todo.images, whole)
+    filled = fill(source, places, whole, clock=job.clock, on_progress=on_progress, say=job.say)
+    for store in filled.stores:
+        if not len(store.images):
+            raise UsageError(f"{', '.join(job.todo.images)}: no image could be embedded, so there is no reference")
+    job.say(f"reference: {len(filled.store.images)} images, {len(filled.store.errors(['code']))} failed")
+    known = job.todo.beside.references
+    assert known is not None, "opened with the rest"
+    references = dataclasses.replace(known, stores=(*known.stores, *filled.stores))
+    beside = dataclasses.replace(job.todo.beside, references=references)
+    return dataclasses.replace(job, todo=dataclasses.replace(job.todo, beside=beside))
+
+
+def _finished(job: _Job, filled: Filled) -> Run:
+    """Compute every score of a complete run, and write the results."""
+    folder, chosen, store = job.folder, job.chosen, filled.store
+    convention = alignment.preset(chosen.clip_score)
+    with job.clock.stage("score"):
         scores = score_store(store, convention)
-        outputs.write_groups(folder / "groups.parquet", store, scores, convention)
-        outputs.write_images(folder / "images.parquet", store, scores)
+        asked = [one for one in job.todo.asked if chosen.metrics or one.name != "clip-score" or scores.clip is not None]
+        found = measure(
+            asked, _encoded(job, filled), job.todo.beside, filled.source, scores,
+            convention=convention, max_pixels=chosen.settings.max_pixels,
+        )  # fmt: skip
+        outputs.write_groups(folder / "groups.parquet", store, scores, convention, found.of_groups)
+        outputs.write_images(folder / "images.parquet", store, scores, found.of_images)
+        if job.todo.beside.pairs is not None:
+            outputs.write_pairs(folder / "pairs.parquet", job.todo.beside.pairs, found)
+    for line in warned(found.entries):
+        job.say(line)
     summary = {
         **counts(store, filled.source),
         "n_groups": len(scores.groups),
@@ -107,14 +180,29 @@ def _finished(folder: Path, filled: Filled, chosen: Options, clock: Clock, made:
         "n_vanished": filled.changes.vanished,
         "images_per_second": filled.images_per_second,
         "out": str(folder),
-        "scores": all_scores(scores, convention),
+        "scores": found.entries,
         **_described(store, chosen),
-        "seconds": {**clock.seconds(), "total": clock.total()},
-        "provenance": {**made, "gate": filled.gate, "decoded": filled.decoded},
+        "seconds": {**job.clock.seconds(), "total": job.clock.total()},
+        "provenance": {**job.made, "gate": filled.gate, "decoded": filled.decoded},
     }
     outputs.write_summary(folder / "summary.json", summary)
     write_report(folder)
     return Run(folder, outputs.finite(summary))
+
+
+def _encoded(job: _Job, filled: Filled) -> dict[str, Encoded]:
+    """Each encoder's store, and what embeds texts with its model."""
+    found = {}
+    for (name, where), store in zip(job.places.items(), filled.stores, strict=True):
+        encode = partial(_texts, where)
+        found[name] = Encoded(store, where.model / "image", encode)
+    return found
+
+
+def _texts(where: Place, texts: Sequence[str]) -> Any:
+    from semscale.arrays import encode_texts
+
+    return encode_texts(list(texts), model=str(where.model), backend=where.backend, precision=where.precision)[0]
 
 
 def embed(
@@ -214,6 +302,10 @@ def _described(store: Store, chosen: Options) -> dict[str, Any]:
         "clip_score": chosen.clip_score,
         **dataclasses.asdict(chosen.settings),
         "follow": chosen.follow,
+        "metrics": list(chosen.metrics),
+        "reference": list(chosen.reference),
+        "pairs": chosen.pairs,
+        "head": chosen.head,
     }
     return found
 

@@ -1,0 +1,48 @@
+"""Metrics of single images, averaged over images."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from semscale.heads import read_linear_head
+from semscale.measures.given import Given
+from semscale.measures.measure import OfItems
+from semscale.measures.rows import all_rows
+from semscale.metrics.quality import SCALE, aesthetic_scores, clip_iqa_scores
+from semscale.model import Array
+
+# The antonym prompts of CLIP-IQA (Wang et al. 2022, arXiv 2207.12396), by the quality that they ask for.
+PROMPTS = {
+    "quality": ("Good photo.", "Bad photo."),
+    "brightness": ("Bright photo.", "Dark photo."),
+    "noisiness": ("Clean photo.", "Noisy photo."),
+    "colorfulness": ("Colorful photo.", "Dull photo."),
+    "sharpness": ("Sharp photo.", "Blurry photo."),
+    "contrast": ("High contrast photo.", "Low contrast photo."),
+    "complexity": ("Complex photo.", "Simple photo."),
+    "natural": ("Natural photo.", "Synthetic photo."),
+    "happy": ("Happy photo.", "Sad photo."),
+    "scary": ("Scary photo.", "Peaceful photo."),
+    "new": ("New photo.", "Old photo."),
+}
+
+
+def quality(given: Given, preset: str) -> OfItems:
+    """CLIP-IQA of each image; the preset names the pair of prompts."""
+    prompts = PROMPTS[preset]
+    positive, negative = given.encode_texts(prompts)
+    values = clip_iqa_scores(all_rows(given.store), positive, negative)  # type: ignore[arg-type]
+    return _of_images(given, values, (0.0, 1.0), {"prompts": list(prompts), "scale": SCALE})
+
+
+def rating(given: Given, _: str) -> OfItems:
+    """The rating of each image by a linear head."""
+    assert given.head is not None, "checked before anything was embedded"
+    head = read_linear_head(given.head)
+    values = aesthetic_scores(all_rows(given.store), head)  # type: ignore[arg-type]
+    return _of_images(given, values, (-np.inf, np.inf), {"head": head.name, "head_sha256": head.sha256})
+
+
+def _of_images(given: Given, values: Array, bounds: tuple[float, float], params: dict[str, object]) -> OfItems:
+    invalid = int(np.isnan(values).sum())
+    return OfItems(values, given.groups.of_row, given.models, "image", bounds, invalid, params)

@@ -1,0 +1,127 @@
+"""Metrics that compare all images, or those of one model, with a reference set."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from semscale.errors import UsageError
+from semscale.heads import read_classifier
+from semscale.measures.given import Given, Subset
+from semscale.measures.measure import OfSets
+from semscale.metrics.description import Description, FewSamplesWarning
+from semscale.metrics.features import slices
+from semscale.metrics.frechet import FD_DINOV2, FID, FID_CLIP, FID_INFINITY, fid_infinity, frechet
+from semscale.metrics.inception_score import CLASSIFIER_SCORE, INCEPTION_SCORE, inception_score
+from semscale.metrics.kernel_distance import cmmd, kid
+from semscale.metrics.manifold import PRESETS as MANIFOLD
+from semscale.metrics.manifold import prdc
+from semscale.metrics.memorisation import memorisation_distance, mifid
+from semscale.metrics.moments import Moments
+from semscale.model import Score
+
+Compared = Callable[[Subset, Given, str], Mapping[str, Score]]  # of one subset, under one preset
+
+
+def of_sets(compare: Compared, *names: str) -> Callable[[Given, str], OfSets]:
+    """A metric, or several that come together, over all images and over those of each model.
+
+    What a metric cannot be computed from, say fewer images than one draw takes, is no value with the reason beside it.
+    """
+
+    def compute(given: Given, preset: str) -> OfSets:
+        found, told = {}, {}
+        for model, subset in given.subsets.items():
+            found[model], why = _told(compare, subset, given, preset, names)
+            told |= {(name, model): why for name in names if why}
+        overall = found.pop("")
+        return OfSets(overall, {name: {m: found[m][name] for m in found} for name in names}, told)
+
+    return compute
+
+
+def _told(
+    compare: Compared, subset: Subset, given: Given, preset: str, names: tuple[str, ...]
+) -> tuple[Mapping[str, Score], tuple[str, ...]]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", FewSamplesWarning)
+        try:
+            scores = compare(subset, given, preset)
+        except UsageError as error:
+            nothing = {name: Score(name, float("nan"), len(subset.rows), None, False, {}) for name in names}
+            return nothing, (str(error),)
+    few = [str(each.message) for each in caught if issubclass(each.category, FewSamplesWarning)]
+    for each in caught:
+        if not issubclass(each.category, FewSamplesWarning):
+            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
+    return scores, tuple(dict.fromkeys(few))
+
+
+def _real(given: Given) -> Subset:
+    """The reference set's embeddings."""
+    assert given.real is not None, "checked before anything was embedded"
+    return given.real
+
+
+def _moments(given: Given) -> Moments:
+    """The reference set's moments, saved or computed."""
+    saved = None if given.references is None else given.references.saved(given.store.spec.image)
+    return _real(given).moments if saved is None else saved
+
+
+def _frechet(name: str) -> Compared:
+    def compare(subset: Subset, given: Given, preset: str) -> Mapping[str, Score]:
+        score = frechet(_moments(given), subset.moments, name=name)
+        return {name: replace(score, params={**score.params, "preset": preset})}
+
+    return compare
+
+
+def _infinity(subset: Subset, given: Given, preset: str) -> Mapping[str, Score]:
+    score = fid_infinity(_moments(given), subset.rows)
+    return {FID_INFINITY.name: replace(score, params={**score.params, "preset": preset})}
+
+
+def _kid(subset: Subset, given: Given, preset: str) -> Mapping[str, Score]:
+    real = _real(given).rows
+    return {"kid": kid(real, subset.rows, subsets=None) if preset == "full" else kid(real, subset.rows)}
+
+
+def _cmmd(subset: Subset, given: Given, preset: str) -> Mapping[str, Score]:
+    return {"cmmd": cmmd(_real(given).rows, subset.rows, biased=preset == "biased")}
+
+
+def _prdc(subset: Subset, given: Given, preset: str) -> Mapping[str, Score]:
+    convention = MANIFOLD[preset]
+    found = prdc(_real(given).rows, subset.rows, k=convention.k, strict=convention.strict)
+    return {name: getattr(found, name) for name in ("precision", "recall", "density", "coverage")}
+
+
+def _mifid(subset: Subset, given: Given, preset: str) -> Mapping[str, Score]:
+    distance = memorisation_distance(_real(given).rows, subset.rows, preset=preset)
+    return {distance.metric: distance, "mifid": mifid(frechet(_moments(given), subset.moments), distance)}
+
+
+def _classes(described: Description) -> Compared:
+    def compare(subset: Subset, given: Given, preset: str) -> Mapping[str, Score]:
+        classifier = read_classifier(given.tower)
+        logits = np.concatenate([classifier.logits(part) for part in slices(subset.rows)])
+        score = inception_score(logits, preset=preset, name=described.name)
+        return {score.metric: replace(score, params={**score.params, "classifier_sha256": classifier.sha256})}
+
+    return compare
+
+
+fid = of_sets(_frechet(FID.name), FID.name)
+fid_clip = of_sets(_frechet(FID_CLIP.name), FID_CLIP.name)
+fd_dinov2 = of_sets(_frechet(FD_DINOV2.name), FD_DINOV2.name)
+infinity = of_sets(_infinity, FID_INFINITY.name)
+kernel = of_sets(_kid, "kid")
+gaussian = of_sets(_cmmd, "cmmd")
+manifold = of_sets(_prdc, "precision", "recall", "density", "coverage")
+memorisation = of_sets(_mifid, "memorisation-distance", "mifid")
+inception = of_sets(_classes(INCEPTION_SCORE), INCEPTION_SCORE.name)
+classifier = of_sets(_classes(CLASSIFIER_SCORE), CLASSIFIER_SCORE.name)

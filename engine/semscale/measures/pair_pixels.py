@@ -1,0 +1,104 @@
+"""Pixels of pairs of images, each pair read and decoded once for all metrics that want it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+
+import numpy as np
+
+from semscale.cores import usable_cores
+from semscale.decode import MAX_PIXELS, decode
+from semscale.errors import InputError, UsageError
+from semscale.measures.pairs_table import PairTable
+from semscale.metrics.pixel import mse, psnr
+from semscale.metrics.structural import ms_ssim, ssim
+from semscale.model import Array, Sample, Source
+from semscale.plan import KeyIndex
+from semscale.prefetch import ordered_map
+
+TOGETHER = 16  # pairs whose files are in memory at once
+
+Compare = Callable[[Array, Array], float]  # (H, W, 3) uint8 of both -> the value
+METRICS: Mapping[str, Callable[[str], Compare]] = {
+    "mse": lambda _: mse,
+    "psnr": lambda _: psnr,
+    "ssim": lambda preset: lambda a, b: ssim(a, b, preset=preset),
+    "ms-ssim": lambda preset: lambda a, b: ms_ssim(a, b, preset=preset),
+}
+
+
+class PairPixels:
+    """What metrics of pixels say of each pair."""
+
+    def __init__(
+        self,
+        pairs: PairTable,
+        source: Source,
+        index: KeyIndex,
+        compare: Mapping[tuple[str, str], Compare],
+        *,
+        readable: frozenset[str],
+        max_pixels: int | None,
+    ) -> None:
+        """`compare` holds the metrics by name and preset; `readable` are the keys of images that could be embedded.
+
+        What failed there, perhaps by crashing its decoder, is not tried again.
+        """
+        self._pairs, self._source, self._index = pairs, source, index
+        self._compare, self._readable = compare, readable
+        self._max_pixels = MAX_PIXELS if max_pixels is None else max_pixels
+
+    def values(self, name: str, preset: str) -> Array:
+        """(P,) float64, NaN where there is no value; see `reasons`."""
+        return self._found[0][name, preset]
+
+    @property
+    def reasons(self) -> list[str | None]:
+        """Why a pair has no values, None where it has."""
+        return self._found[1]
+
+    @cached_property
+    def _found(self) -> tuple[dict[tuple[str, str], Array], list[str | None]]:
+        values = {wanted: np.full(len(self._pairs), np.nan) for wanted in self._compare}
+        reasons: list[str | None] = [None] * len(self._pairs)
+        compared = ordered_map(self._compared, self._files(), workers=usable_cores(), depth=TOGETHER)
+        for pair, (found, why) in enumerate(compared):
+            reasons[pair] = "; ".join(dict.fromkeys(why)) or None
+            for wanted, value in found.items():
+                values[wanted][pair] = value
+        return values, reasons
+
+    def _files(self) -> Iterator[tuple[bytes | str, bytes | str]]:
+        """The files of each pair, or why they cannot be read."""
+        for at in range(0, len(self._pairs), TOGETHER):
+            part = slice(at, at + TOGETHER)
+            sides = self._pairs.source[part], self._pairs.edited[part]
+            files = self._read(list(dict.fromkeys([*sides[0], *sides[1]])))
+            yield from ((files[source], files[edited]) for source, edited in zip(*sides, strict=True))
+
+    def _read(self, keys: Sequence[str]) -> dict[str, bytes | str]:
+        places = dict(zip(keys, self._index.find(keys).tolist(), strict=True))
+        wanted = sorted((key for key in keys if key in self._readable and places[key] >= 0), key=places.__getitem__)
+        found: dict[str, bytes | str] = dict.fromkeys(keys, "could not be embedded, see images.parquet")
+        for key, sample in zip(wanted, self._source.read(places[key] for key in wanted), strict=True):
+            found[key] = sample.image if isinstance(sample, Sample) else sample.message
+        return found
+
+    def _compared(self, files: tuple[bytes | str, bytes | str]) -> tuple[dict[tuple[str, str], float], list[str]]:
+        """The values of one pair, and why some are missing."""
+        images: list[Array] = []
+        for file, side in zip(files, ("source", "edited"), strict=True):
+            if isinstance(file, str):
+                return {}, [f"{side}: {file}"]
+            try:
+                images.append(decode(file, max_pixels=self._max_pixels))
+            except InputError as error:
+                return {}, [f"{side}: {error.message}"]
+        values, reasons = {}, []
+        for wanted, compare in self._compare.items():
+            try:
+                values[wanted] = compare(*images)
+            except UsageError as error:  # of another size, or too small
+                reasons.append(str(error))
+        return values, reasons
