@@ -24,7 +24,7 @@ from semscale.locks import exclusive
 from semscale.measures.compute import Encoded, measure, warned
 from semscale.measures.measure import Need
 from semscale.metrics import alignment
-from semscale.model import Interval, Score, Source
+from semscale.model import Interval, ModelSpec, Score, Source
 from semscale.options import Options
 from semscale.pipeline import Progress
 from semscale.provenance import provenance
@@ -81,11 +81,12 @@ def score(
     if isinstance(opened, list):
         check_source(todo, opened[0])
     places = _places(todo, chosen, folder / "stores", say)
-    chosen = sized(chosen, list(places.values()))
+    different = list(dict.fromkeys(places.values()))
+    chosen = sized(chosen, different)
     job = _Job(folder, todo, places, chosen, clock, provenance(command, started), say)
     with writing(folder, chosen.settings):
         job = _with_references(job, on_progress)
-        filled = fill(opened, list(places.values()), chosen, clock=clock, on_progress=on_progress, say=say)
+        filled = fill(opened, different, chosen, clock=clock, on_progress=on_progress, say=say)
         if chosen.settings.part is None:
             return _finished(job, filled)
     summary = {**counts(filled.store, filled.source), "out": str(folder), "scores": {}}
@@ -112,31 +113,32 @@ class _Job:
 
 
 def _places(todo: Wanted, chosen: Options, stores: Path, say: Callable[[str], None]) -> dict[str, Place]:
-    """Where each encoder lies and what runs it, by the name that metrics use; "" is the model of the options."""
+    """Where each encoder lies and what runs it, by the name that metrics use; "" is the model of the options.
+
+    Names of one and the same encoder share a place.
+    """
     models = {
         name: prepared(dataclasses.replace(chosen, model=name or chosen.model), say) for name in encoders(todo.asked)
     }
     check_models(todo, models)
-    names = {name: slug(model) for name, model in models.items()}
-    taken = Counter(names.values())
-    return {
-        name: place(model, chosen, stores / (names[name] if taken[names[name]] == 1 else _told_apart(model)), say)
-        for name, model in models.items()
-    }
-
-
-def _told_apart(model: Path) -> str:
-    """The name of a model's store beside those of others of the same name."""
-    return f"{slug(model)}-{load_spec(model / 'image').sha256[:8]}"
+    specs = {name: load_spec(model / "image") for name, model in models.items()}
+    slugs = {spec: slug(models[name]) for name, spec in specs.items()}
+    taken = Counter(slugs.values())
+    found: dict[ModelSpec, Place] = {}
+    for name, spec in specs.items():
+        if spec not in found:
+            apart = "" if taken[slugs[spec]] == 1 else f"-{spec.graph[:8] or spec.sha256[:8]}"
+            found[spec] = place(models[name], chosen, stores / f"{slugs[spec]}{apart}", say)
+    return {name: found[spec] for name, spec in specs.items()}
 
 
 def _with_references(job: _Job, on_progress: Callable[[Progress], None]) -> _Job:
     """The same with the reference images embedded, by every encoder that compares with them."""
     if not job.todo.images:
         return job
-    needed = dict.fromkeys(one.encoder for one in job.todo.asked if Need.REFERENCE in one.measure.needs)
+    needed = dict.fromkeys(job.places[one.encoder] for one in job.todo.asked if Need.REFERENCE in one.measure.needs)
     root = job.folder / "reference" / "stores"
-    places = [dataclasses.replace(job.places[name], store=root / job.places[name].store.name) for name in needed]
+    places = [dataclasses.replace(each, store=root / each.store.name) for each in needed]
     whole = dataclasses.replace(
         job.chosen, follow=None, index=None, settings=dataclasses.replace(job.chosen.settings, limit=None)
     )
@@ -192,11 +194,11 @@ def _finished(job: _Job, filled: Filled) -> Run:
 
 def _encoded(job: _Job, filled: Filled) -> dict[str, Encoded]:
     """Each encoder's store, and what embeds texts with its model."""
-    found = {}
-    for (name, where), store in zip(job.places.items(), filled.stores, strict=True):
-        encode = partial(_texts, where)
-        found[name] = Encoded(store, where.model / "image", encode)
-    return found
+    stores = {store.path: store for store in filled.stores}
+    return {
+        name: Encoded(stores[where.store], where.model / "image", partial(_texts, where))
+        for name, where in job.places.items()
+    }
 
 
 def _texts(where: Place, texts: Sequence[str]) -> Any:

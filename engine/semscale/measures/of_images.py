@@ -8,28 +8,13 @@ from semscale.heads import read_linear_head
 from semscale.measures.given import Given
 from semscale.measures.measure import OfItems
 from semscale.measures.rows import all_rows
-from semscale.metrics.quality import SCALE, aesthetic_scores, clip_iqa_scores
+from semscale.metrics.quality import ANTONYMS, SCALE, aesthetic_scores, clip_iqa_scores
 from semscale.model import Array
-
-# The antonym prompts of CLIP-IQA (Wang et al. 2022, arXiv 2207.12396), by the quality that they ask for.
-PROMPTS = {
-    "quality": ("Good photo.", "Bad photo."),
-    "brightness": ("Bright photo.", "Dark photo."),
-    "noisiness": ("Clean photo.", "Noisy photo."),
-    "colorfulness": ("Colorful photo.", "Dull photo."),
-    "sharpness": ("Sharp photo.", "Blurry photo."),
-    "contrast": ("High contrast photo.", "Low contrast photo."),
-    "complexity": ("Complex photo.", "Simple photo."),
-    "natural": ("Natural photo.", "Synthetic photo."),
-    "happy": ("Happy photo.", "Sad photo."),
-    "scary": ("Scary photo.", "Peaceful photo."),
-    "new": ("New photo.", "Old photo."),
-}
 
 
 def quality(given: Given, preset: str) -> OfItems:
     """CLIP-IQA of each image; the preset names the pair of prompts."""
-    prompts = PROMPTS[preset]
+    prompts = ANTONYMS[preset]
     positive, negative = given.encode_texts(prompts)
     values = clip_iqa_scores(all_rows(given.store), positive, negative)  # type: ignore[arg-type]
     return _of_images(given, values, (0.0, 1.0), {"prompts": list(prompts), "scale": SCALE})

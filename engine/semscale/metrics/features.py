@@ -56,8 +56,11 @@ def directed(block: Array) -> Array:
 
 
 def matrix(array: Array) -> Array:
-    """Return a (N, D) array as it is. Raises UsageError for anything but a matrix of real numbers."""
-    rows = np.asarray(array)
+    """Return a (N, D) array as it is. Raises UsageError for anything but a matrix of real numbers.
+
+    What has `shape` and `dtype` and gives rows by slices and by numbers, as those of a store, is taken as an array.
+    """
+    rows = array if hasattr(array, "shape") and not hasattr(array, "__array__") else np.asarray(array)
     real = np.issubdtype(rows.dtype, np.floating) or np.issubdtype(rows.dtype, np.integer)
     if rows.ndim != 2 or not rows.shape[1] or not real:
         raise UsageError(f"features: expected a (N, D) array of real numbers, got {rows.dtype} {rows.shape}")

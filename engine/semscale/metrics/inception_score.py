@@ -55,6 +55,12 @@ INCEPTION_SCORE = Description(
     source="Salimans et al. 2016, arXiv 1606.03498",
     presets={preset.name: preset.source for preset in PRESETS.values()},
 )
+CLASSIFIER_SCORE = replace(
+    INCEPTION_SCORE,
+    name="classifier-score",
+    what="the formula of the Inception Score with another classifier: another number, which must not be called IS",
+    formula="as inception-score, of that classifier's logits, its bias included",
+)
 
 
 def inception_score(

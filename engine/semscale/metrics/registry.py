@@ -11,38 +11,48 @@ from semscale.metrics.description import Description
 from semscale.metrics.directional import DIRECTIONAL, IMAGE_SIMILARITY
 from semscale.metrics.diversity import MEAN_DISTANCE, MODE_COUNT, VENDI
 from semscale.metrics.frechet import FD_DINOV2, FID, FID_CLIP, FID_INFINITY
-from semscale.metrics.inception_score import INCEPTION_SCORE
+from semscale.metrics.inception_score import CLASSIFIER_SCORE, INCEPTION_SCORE
 from semscale.metrics.kernel_distance import CMMD, KID
 from semscale.metrics.manifold import COVERAGE, DENSITY, PRECISION, RECALL
 from semscale.metrics.memorisation import MEMORISATION, MIFID
+from semscale.metrics.pixel import MSE, PSNR
 from semscale.metrics.quality import AESTHETIC, CLIP_IQA
 from semscale.metrics.references import REF_CLIP_SCORE
+from semscale.metrics.structural import MS_SSIM, SSIM
 
-OF_RUNS = (SCS, CLIP_SCORE)  # what `semscale score` computes
-OF_ARRAYS = (  # what is computed from Python so far
-    REF_CLIP_SCORE,
-    DIRECTIONAL,
-    IMAGE_SIMILARITY,
-    CLIP_IQA,
-    AESTHETIC,
-    VENDI,
-    MODE_COUNT,
-    MEAN_DISTANCE,
-    FID,
-    FID_CLIP,
-    FD_DINOV2,
-    FID_INFINITY,
-    KID,
-    CMMD,
-    PRECISION,
-    RECALL,
-    DENSITY,
-    COVERAGE,
-    MEMORISATION,
-    MIFID,
-    INCEPTION_SCORE,
-)
-METRICS = {described.name: described for described in (*OF_RUNS, *OF_ARRAYS)}
+METRICS = {
+    described.name: described
+    for described in (
+        SCS,
+        CLIP_SCORE,
+        REF_CLIP_SCORE,
+        DIRECTIONAL,
+        IMAGE_SIMILARITY,
+        CLIP_IQA,
+        AESTHETIC,
+        VENDI,
+        MODE_COUNT,
+        MEAN_DISTANCE,
+        FID,
+        FID_CLIP,
+        FD_DINOV2,
+        FID_INFINITY,
+        KID,
+        CMMD,
+        PRECISION,
+        RECALL,
+        DENSITY,
+        COVERAGE,
+        MEMORISATION,
+        MIFID,
+        INCEPTION_SCORE,
+        CLASSIFIER_SCORE,
+        MSE,
+        PSNR,
+        SSIM,
+        MS_SSIM,
+    )
+}
 
 
 def metric(name: str) -> Description:
