@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEVICE := $(if $(wildcard /proc/driver/nvidia/version),gpu,cpu)
 
-.PHONY: demo test lint fuzz clean
+.PHONY: demo test lint fuzz parity clean
 
 demo: $(VENV)/ready
 	$(BIN)/semscale demo
@@ -15,6 +15,19 @@ test: $(VENV)/ready
 # Hostile images against the decoders: no crash, no hang, nothing unaccounted.
 fuzz: $(VENV)/ready
 	$(BIN)/python tests/fuzz.py --count 100000
+
+# The metrics beside other packages, which have an environment of their own; the outcome goes to bench/results.
+PEERS := .venv-parity
+parity: $(VENV)/ready $(PEERS)/ready
+	cd tests && ../$(PEERS)/bin/python -m parity.peers ../$(PEERS)/peers.json
+	cd tests && ../$(BIN)/python -m parity.compare ../$(PEERS)/peers.json
+
+# One that does not install is listed in the outcome; the others go on.
+$(PEERS)/ready: tests/parity/requirements.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet "torch>=2.6,<2.14"
+	-grep -v '^#' $< | xargs -n 1 $(PEERS)/bin/python -m pip install --quiet --no-deps
+	touch $@
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
@@ -32,4 +45,4 @@ $(VENV)/ready: setup.cfg pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) build *.egg-info semscale-demo
+	rm -rf $(VENV) $(PEERS) build *.egg-info semscale-demo

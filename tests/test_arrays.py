@@ -1,4 +1,5 @@
 import shutil
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -54,6 +55,17 @@ def test_texts_with_metrics_on_plain_arrays(model, pictures):
     np.testing.assert_allclose(scores, (images * texts).sum(axis=1), atol=1e-6)
     assert 0 <= semscale.metrics.scs(images) <= 100
     assert semscale.encode_images([], model=model).shape == (0, images.shape[1])
+
+
+def test_clip_scores_of_mapped_files_are_never_in_memory_whole(tmp_path):
+    mapped = np.lib.format.open_memmap(tmp_path / "rows.npy", "w+", np.float32, (20_000, 32))
+    mapped[:] = np.random.default_rng(0).standard_normal(mapped.shape)
+    tracemalloc.start()
+    scores = semscale.metrics.clip_scores(mapped, mapped[::-1], semscale.metrics.preset("raw"))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert scores.shape == (20_000,)
+    assert peak < 20_000 * 32 * 8 / 1.5
 
 
 def test_the_package_lists_what_it_offers():

@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,16 @@ def test_blocks_give_what_the_whole_gives(monkeypatch):
     for field in ("mean", "rows", "minimum", "maximum"):
         np.testing.assert_allclose(getattr(blocked, field), getattr(whole, field), atol=1e-11)
     assert blocked.n_clamped == whole.n_clamped > 0
+
+
+def test_a_large_group_is_held_in_blocks_whose_size_does_not_grow_with_it(monkeypatch):
+    monkeypatch.setattr(consistency, "BLOCK", 64)
+    units = unit_rows(sample(4000, d=4))[0][None]
+    tracemalloc.start()
+    pairs(units)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1_000_000 < 64 * 4000 * 8
 
 
 def test_groups_together_give_what_each_gives_alone():

@@ -87,6 +87,13 @@ def test_vendi_falls_as_its_order_rises(orders, seed):
     assert 1 - 1e-9 <= vendi(x, q=high).value <= 10
 
 
+def test_vendi_is_a_float_and_its_order_zero_the_rank_itself():
+    assert vendi(normal(40, 8), q=0).value == 8.0
+    for q in ORDERS:
+        assert type(vendi(normal(3, 3)[[0, 0, 0]], q=q).value) is float
+        assert type(vendi(np.eye(5), q=q).value) is float
+
+
 def test_vendi_has_no_jump_at_order_one():
     x = normal(20, 8)
     for step in (1e-4, 1e-5, 1e-7, 1e-15):
@@ -152,9 +159,10 @@ def test_one_image_and_none():
         (np.array([[1, 0.9, -0.9], [0.9, 1, 0.9], [-0.9, 0.9, 1]]), "eigenvalue of -0.8"),
     ],
 )
-def test_what_is_no_kernel_is_refused(kernel, said):
+@pytest.mark.parametrize("q", [1, 2])
+def test_what_is_no_kernel_is_refused(kernel, said, q):
     with pytest.raises(UsageError, match=said):
-        vendi_kernel(kernel)
+        vendi_kernel(kernel, q=q)
 
 
 @pytest.mark.parametrize("q", [-1, math.nan])
@@ -175,6 +183,12 @@ def test_modes_are_chains_of_near_images():
     assert mode_count(x, math.cos(math.radians(6))).value == 5
     assert mode_count(x, math.cos(math.radians(4))).value == 6
     assert mode_count(x, -1.0).value == 1
+
+
+def test_a_threshold_of_minus_one_joins_everything():
+    """The cosine of opposite rows may come out below -1."""
+    for row in normal(50, 7):
+        assert mode_count(np.stack([row, -row]), -1.0).value == 1
 
 
 @pytest.mark.parametrize("threshold", [-0.5, 0.0, 0.2, 0.5, 0.8])

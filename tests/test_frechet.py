@@ -94,6 +94,14 @@ def test_directions_without_spread_cost_nothing_in_a_full_set():
     assert distance(a, a) <= 1e-11 * exact
 
 
+def test_features_that_one_set_or_the_other_never_uses_cost_little():
+    """The product of the two is not of full rank: where it has nothing, roots of rounded eigenvalues are found."""
+    a, b = sample(400, 64), sample(400, 64, seed=1)
+    a[:, :32], b[:, 16:48] = 0.0, 0.0
+    size = a.var(axis=0, ddof=1).sum() + b.var(axis=0, ddof=1).sum()
+    assert distance(a, b) == pytest.approx(by_singular_values(a, b), abs=1e-8 * size)
+
+
 def test_diagonal_gaussians_have_a_closed_form():
     spread = np.geomspace(1e-3, 10.0, 40)
     a = Moments.given(np.zeros(40), np.diag(spread), 100)

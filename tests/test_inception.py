@@ -27,7 +27,7 @@ from semscale_export.packaged import PACKAGED
 from semscale_export.quiet import quiet
 from semscale_export.towers import ImageTower
 
-VARIANTS = ("fid-inception", "fid-inception-clean", "fid-inception-pytorch")
+VARIANTS = ("fid-inception", "fid-inception-clean", "fid-inception-pytorch", "fid-inception-torchmetrics")
 SHAPES = {  # channels, height and width that the paper's table 1 gives, and its last block's
     "Conv2d_2b_3x3": (64, 147, 147),
     "Conv2d_4a_3x3": (192, 71, 71),

@@ -14,6 +14,8 @@ from semscale.metrics import distances, features, manifold, means
 from semscale.metrics.description import FewSamplesWarning
 from semscale.metrics.distances import Join, nearest_squares, points_of
 from semscale.metrics.features import open_features
+from semscale.metrics.frechet import fid_infinity
+from semscale.metrics.kernel_distance import cmmd, kid
 from semscale.metrics.manifold import PRESETS, prdc
 from semscale.metrics.memorisation import MEMORISATION, memorisation_distance, mifid
 from semscale.model import Score
@@ -313,7 +315,7 @@ def test_memorisation_in_blocks_and_without_invalid_rows(monkeypatch):
 
 
 def frechet_score(value, n=5000):
-    return Score("fid", value, n, None, False, {"n_a": n, "n_b": n, "n_invalid": 0})
+    return Score("fid", value, n, None, False, {"n_a": n, "n_b": n, "n_invalid": 0, "dim": 2048, "ddof": 1})
 
 
 def memorised(value):
@@ -338,3 +340,8 @@ def test_mifid_of_what_is_not_known_is_not_known():
         mifid(frechet_score(3.0, n=30), memorised(0.5))
     with pytest.raises(UsageError, match="MiFID: got fid and fid"):
         mifid(frechet_score(3.0), frechet_score(3.0))
+    real, fake = normal(120, 4), normal(120, 4, seed=1)
+    for other in (kid(real, fake, subsets=None), kid(real, fake, subsets=2, subset_size=50), cmmd(real, fake)):
+        with pytest.raises(UsageError, match=f"MiFID: got {other.metric} and memorisation-distance"):
+            mifid(other, memorised(0.05))
+    assert mifid(fid_infinity(real, fake), memorised(0.5)).params["frechet_metric"] == "fid-infinity"

@@ -307,6 +307,16 @@ def test_bilinear_by_centres_against_its_formula():
     np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
+def test_wide_bilinear_is_the_triangle_filter_without_rounding():
+    pixels = noise(137, 53)
+    found = preprocess(pixels, unrounded("bilinear-wide", 24))
+    channels = [
+        Image.fromarray(pixels[..., c].astype(np.float32)).resize((24, 24), Image.Resampling.BILINEAR) for c in range(3)
+    ]
+    np.testing.assert_allclose(found, np.stack([np.asarray(one) for one in channels], axis=-1), atol=1e-3)
+    assert np.abs(found - preprocess(pixels, unrounded("bilinear-torch", 24))).max() > 10
+
+
 @pytest.mark.parametrize("name", UNROUNDED)
 @pytest.mark.parametrize("shape", [(1, 1), (1, 700), (299, 299), (300, 298)])
 def test_unrounded_filters_take_every_shape_and_keep_a_flat_colour(name, shape):

@@ -240,6 +240,16 @@ def test_conventions_differ_where_a_reference_points_away():
     assert ref_clip_score(images, texts, references).params["n_negative_references"] == 1
 
 
+def test_the_interval_of_the_published_program_holds_its_value():
+    """Its harmonic mean has no upper end where the two sides nearly cancel."""
+    cosines = np.array([0.2, 0.201, 0.199])
+    turn = np.arccos(cosines) + np.arccos(-0.52)
+    image, text, reference = (np.stack([np.cos(a), np.sin(a)], axis=1) for a in (0 * turn, np.arccos(cosines), turn))
+    score = ref_clip_score(image, text, reference, convention=PROGRAM)
+    assert score.value > 20
+    assert score.interval.low < score.value < score.interval.high
+
+
 def test_nothing_over_nothing_is_undefined_and_counted():
     images, texts = np.array([[-1.0, 0], [1, 0], [-1, 0], [1, 1]]), np.tile([1.0, 0], (4, 1))
     references = np.array([[-1.0, 0], [-1, 0], [1, 0], [1, 1]])

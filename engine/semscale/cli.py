@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 import semscale
+from semscale.cli_evaluate import evaluate
 from semscale.cli_metrics import metrics
 from semscale.cli_output import emit, output_options
 from semscale.cli_pairs import dedup, novelty, pairs
@@ -25,6 +26,7 @@ from semscale.errors import SemscaleError, UsageError
 from semscale.metrics.alignment import PRESETS
 from semscale.model import DECODES, DTYPES
 
+LPIPS = "lpips-"  # begins the names of distances that `export` takes
 DONE, FAILED, WRONG_USAGE, TOO_MANY_ERRORS = 0, 1, 2, 3
 
 
@@ -96,6 +98,10 @@ def _metric_options(command: Callable[..., None]) -> Callable[..., None]:
                          help="Pairs of images: columns source and edited, perhaps source_text and edited_text."),
             click.option("--head", type=click.Path(dir_okay=False), metavar="FILE",
                          help="A linear head for the aesthetic score (.safetensors, .npz, .pth)."),
+            click.option("--labels", type=click.Path(dir_okay=False), metavar="FILE",
+                         help="The classes for zero-shot, one a line; the truth is an image's group."),
+            click.option("--templates", type=click.Path(dir_okay=False), metavar="FILE",
+                         help="Texts for the classes, one a line, {} for the class. [default: a photo of a {}.]"),
         )
     ):  # fmt: skip
         command = option(command)
@@ -238,6 +244,8 @@ def report(out: Path) -> None:
 @click.option("--revision", help="Branch, tag or commit of a hub model.")
 @click.option("--weights", type=click.Path(path_type=Path, dir_okay=False, exists=True),
               help="File of weights to read instead of the checkpoint's; a pickle as plain tensors.")  # fmt: skip
+@click.option("--heads", type=click.Path(path_type=Path, dir_okay=False, exists=True),
+              help="File of the heads of lpips-... [default: those of the package lpips 0.1.4]")  # fmt: skip
 @click.option("--tensorrt", is_flag=True, help="Build TensorRT engines too; an export that is there already is kept.")
 @click.option("--precision", type=click.Choice(["fp16", "fp32"]), help="Of the TensorRT engines. [default: fp16]")
 @click.option("--max-batch", type=click.IntRange(1), help="Of the TensorRT engines. [default: 256]")
@@ -248,6 +256,7 @@ def export(
     out: Path | None,
     revision: str | None,
     weights: Path | None,
+    heads: Path | None,
     tensorrt: bool,
     precision: str | None,
     max_batch: int | None,
@@ -258,12 +267,18 @@ def export(
     """Export the checkpoint MODEL to ONNX towers and prove them equal to the original.
 
     MODEL is a Hugging Face id, a checkpoint folder, 'demo', or the name of a model that comes with a package, such as
-    'fid-inception' (docs/models.md); with --check it is a folder that was exported.
+    'fid-inception' (docs/models.md); with --check it is a folder that was exported. 'lpips-alex', 'lpips-vgg' and
+    'lpips-squeeze' are distances of two images, for `score --metrics lpips@DIR`; --weights names the network's file.
     """
     from semscale import run
     from semscale.console import Console
 
     console, package = Console(quiet=quiet), run.export_package()
+    if model.startswith(LPIPS) and not check:
+        _export_distance(console, model.removeprefix(LPIPS), out, weights=weights, heads=heads, as_json=as_json)
+        return
+    if heads:
+        raise click.UsageError("--heads is of lpips-alex, lpips-vgg and lpips-squeeze.")
     if check and (out or revision or weights or tensorrt):
         raise click.UsageError("--check compares an export that is there; leave the other options out.")
     if not tensorrt and (precision or max_batch):
@@ -281,6 +296,18 @@ def export(
         rows = package.export(model, out, revision=revision, weights=weights)
     console.parity(rows, out)
     emit(as_json, {"out": str(out), "parity": [dataclasses.asdict(row) for row in rows]})
+
+
+def _export_distance(
+    console: Any, net: str, out: Path | None, *, weights: Path | None, heads: Path | None, as_json: bool
+) -> None:
+    from semscale import run
+
+    if out is None or weights is None:
+        raise click.UsageError(f"{LPIPS}{net} needs -o DIR and --weights FILE, the network's file from torchvision.")
+    spec = run.export_lpips()(net, out, weights=weights, heads=heads)
+    console.say(f"exported to {out}, equal to the original within the tolerance; use it as lpips:{net}@{out}")
+    emit(as_json, {"out": str(out), **dataclasses.asdict(spec)})
 
 
 def _check(console: Any, folder: Path, *, as_json: bool) -> None:
@@ -345,7 +372,7 @@ def bench(arguments: tuple[str, ...]) -> None:
     command.main(args=list(arguments), prog_name="semscale bench", standalone_mode=False)
 
 
-for _command in (dedup, index, metrics, novelty, pairs, reference, search):
+for _command in (dedup, evaluate, index, metrics, novelty, pairs, reference, search):
     main.add_command(_command)
 
 

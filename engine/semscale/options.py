@@ -35,6 +35,8 @@ class Options:
     reference: Sequence[str] = ()  # stores, folders of images or files of statistics to compare with
     pairs: str | None = None  # table of pairs of images
     head: str | None = None  # file of a linear head
+    labels: str | None = None  # file of classes, one a line
+    templates: str | None = None  # file of the texts that stand for them, one a line with {} for the class
 
     def __post_init__(self) -> None:
         for name in ("metrics", "reference"):

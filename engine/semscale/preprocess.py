@@ -4,15 +4,18 @@ The reference is the slow CLIPImageProcessor of transformers 4.57, which resizes
 is bit-equal to it. Pillow rounds to 8 bits between its horizontal and its vertical pass, and clips there: whoever keeps
 floats in between, or has coarser weights, is off by more than a rounding step on hard edges.
 
-Three filters of the Inception networks give float32 instead, 0 to 255 and not rounded, because that rounding moves the
+Four filters of the Inception networks give float32 instead, 0 to 255 and not rounded, because that rounding moves the
 Fréchet distance (Parmar et al. 2022, "On Aliased Resizing", arXiv:2104.11222):
 
     bicubic-float    Pillow's on floats, antialiased, clipped at the ends (clean-fid)
     bilinear-tf1     not antialiased, the first pixels of both at the same place (torch-fidelity, TensorFlow 1)
     bilinear-torch   not antialiased, pixel centres aligned (pytorch-fid)
+    bilinear-wide    torch's on floats, antialiased (torchmetrics from 1.8 on)
 """
 
 from __future__ import annotations
+
+from functools import partial
 
 import numpy as np
 import torch
@@ -23,7 +26,7 @@ from semscale.model import Array, Preprocess
 from semscale.resampling import WEIGHT_BITS, fixed_weights
 
 ROUNDED = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}  # to uint8
-UNROUNDED = ("bicubic-float", "bilinear-tf1", "bilinear-torch")  # to float32
+UNROUNDED = ("bicubic-float", "bilinear-tf1", "bilinear-torch", "bilinear-wide")  # to float32
 FILTERS = (*ROUNDED, *UNROUNDED)
 # Above this ratio of the sides only the crop is computed. Below it the whole image is resized and the margins dropped,
 # because Pillow's loop is faster than ours: at 5.3 by a factor of 2 to 3 although it computes 5 times as much.
@@ -125,7 +128,12 @@ def _resize_fast(pixels: Array, shape: tuple[int, int], filter_name: str) -> Arr
 
 def _resize_unrounded(pixels: Array, shape: tuple[int, int], filter_name: str) -> Array:
     """(H, W, 3) uint8 -> (*shape, 3) float32, 0 to 255; one channel after the other, for memory."""
-    resize = {"bicubic-float": _pillow_floats, "bilinear-tf1": _from_corners, "bilinear-torch": _from_centres}
+    resize = {
+        "bicubic-float": _pillow_floats,
+        "bilinear-tf1": _from_corners,
+        "bilinear-torch": partial(_by_torch, antialias=False),
+        "bilinear-wide": partial(_by_torch, antialias=True),
+    }
     return np.stack([resize[filter_name](pixels[..., channel], shape) for channel in range(3)], axis=-1)
 
 
@@ -146,9 +154,9 @@ def _from_corners(channel: Array, shape: tuple[int, int]) -> Array:
     return channel
 
 
-def _from_centres(channel: Array, shape: tuple[int, int]) -> Array:
+def _by_torch(channel: Array, shape: tuple[int, int], *, antialias: bool) -> Array:
     source = torch.from_numpy(channel.astype(np.float32))[None, None]
-    return torch.nn.functional.interpolate(source, shape, mode="bilinear")[0, 0].numpy()
+    return torch.nn.functional.interpolate(source, shape, mode="bilinear", antialias=antialias)[0, 0].numpy()
 
 
 def _resize_window(pixels: Array, shape: tuple[int, int], spec: Preprocess) -> Array:

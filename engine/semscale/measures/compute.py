@@ -12,8 +12,9 @@ import numpy as np
 
 from semscale.accounts import truncated_texts
 from semscale.measures.asked import Asked
-from semscale.measures.entry import entry
+from semscale.measures.entry import entries
 from semscale.measures.given import Given, Subset, subsets_of
+from semscale.measures.labels import Labels
 from semscale.measures.measure import OfItems, Outcome
 from semscale.measures.of_pairs import rows_of
 from semscale.measures.pair_pixels import METRICS, PairPixels
@@ -44,6 +45,7 @@ class Beside:
 
     references: References | None = None
     pairs: PairTable | None = None
+    labels: Labels | None = None
     head: Path | None = None
 
 
@@ -83,7 +85,7 @@ def measure(
         if key not in outcomes:
             outcomes[key] = one.measure.compute(about, one.preset)
         outcome = outcomes[key]
-        found.entries[one.label] = entry(one, outcome, about.store.spec, n_truncated=truncated_texts(about.store))
+        found.entries |= entries(one, outcome, about.store.spec, n_truncated=truncated_texts(about.store))
         if isinstance(outcome, OfItems):
             _keep(found, one, outcome, about.store, home)
     return found
@@ -98,7 +100,8 @@ def _given(
     scores = (lambda: first) if store is home else cache(partial(score_store, store, convention))
     return Given(
         store=store, groups=groups, tower=encoded.tower, encode_texts=encoded.encode_texts,
-        references=beside.references, pairs=beside.pairs, pair_pixels=pixels, head=beside.head, scores=scores,
+        references=beside.references, pairs=beside.pairs, pair_pixels=pixels, labels=beside.labels, head=beside.head,
+        scores=scores,
         subsets=subsets_of(store, groups), real=None if real is None else Subset(all_rows(real)),
     )  # fmt: skip
 
@@ -106,7 +109,9 @@ def _given(
 def _pixels(
     asked: Sequence[Asked], home: Store, pairs: PairTable | None, source: Source, max_pixels: int | None
 ) -> PairPixels | None:
-    wanted = {(one.name, one.preset): METRICS[one.name](one.preset) for one in asked if one.name in METRICS}
+    wanted = {
+        (one.name, one.preset): METRICS[one.name](one.preset, one.encoder) for one in asked if one.name in METRICS
+    }
     if pairs is None or not wanted:
         return None
     readable = frozenset(key for key, row in zip(pairs.keys, rows_of(home, pairs.keys), strict=True) if row >= 0)

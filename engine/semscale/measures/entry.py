@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from semscale.stats.intervals import LEVEL, clustered_mean_interval, mean_interv
 from semscale.store_spec import StoreSpec
 from semscale.summary import Consistency
 
+READ_TEXTS = ("clip-score", "clip-directional", "retrieval-image-to-text", "retrieval-text-to-image")
 NO_INTERVAL = "none holds: see `semscale metrics NAME`"
 
 
@@ -67,23 +68,26 @@ def encoding(spec: StoreSpec) -> Encoding:
     return Encoding(image.name, image.sha256, image.precision, spec.backend, resize)
 
 
-def entry(asked: Asked, outcome: Outcome, spec: StoreSpec, *, n_truncated: int) -> dict[str, Any]:
-    """The entry of one metric: overall, and `by_model`."""
+def entries(asked: Asked, outcome: Outcome, spec: StoreSpec, *, n_truncated: int) -> dict[str, dict[str, Any]]:
+    """The entries of one metric by label: one, or where it is several numbers, as recall at 1 and 5, one for each."""
+    parts = list(outcome.overall) if isinstance(outcome, OfSets) and asked.name not in outcome.overall else [asked.name]
+    return {asked.label.replace(asked.name, part, 1): _entry(asked, outcome, spec, part, n_truncated) for part in parts}
+
+
+def _entry(asked: Asked, outcome: Outcome, spec: StoreSpec, part: str, n_truncated: int) -> dict[str, Any]:
+    """Overall, and `by_model`."""
     made = encoding(spec) if asked.measure.encodes else None
-    read_texts = n_truncated if asked.name in {"clip-score", "clip-directional"} else None
+    read_texts = n_truncated if asked.name in READ_TEXTS else None
     if isinstance(outcome, OfStore):
         parts = {model: _of_store(asked, part, made, read_texts) for model, part in outcome.by_model.items()}
         return {**_of_store(asked, outcome.overall, made, read_texts), "by_model": parts}
     if isinstance(outcome, OfSets):
-        found = {model: _of_set(asked, score, outcome, model, made) for model, score in _scores(outcome, asked.name)}
+        scores = {"": outcome.overall[part], **outcome.by_model[part]}
+        found = {model: _of_set(asked, score, outcome, model, made, read_texts) for model, score in scores.items()}
     else:
         found = {model: _of_items(asked, outcome, model, made, read_texts) for model in _models(outcome)}
     overall = dataclasses.asdict(found.pop(""))
     return {**overall, "by_model": {model: dataclasses.asdict(part) for model, part in found.items()}}
-
-
-def _scores(outcome: OfSets, name: str) -> Iterable[tuple[str, Score]]:
-    return {"": outcome.overall[name], **outcome.by_model[name]}.items()
 
 
 def _models(outcome: OfItems) -> list[str]:
@@ -107,14 +111,16 @@ def _of_store(asked: Asked, part: Any, made: Encoding | None, n_truncated: int |
     return {**fields, **common}
 
 
-def _of_set(asked: Asked, score: Score, outcome: OfSets, model: str, made: Encoding | None) -> Entry:
+def _of_set(
+    asked: Asked, score: Score, outcome: OfSets, model: str, made: Encoding | None, n_truncated: int | None
+) -> Entry:
     low, high, level, method = _ends(score.interval, NO_INTERVAL)
     params = dict(score.params)
     return Entry(
         asked.name, asked.preset or None, score.value, low, high, level, method, score.n, "image",
-        n_invalid=params.pop("n_invalid", None), n_truncated=None, n_clamped=None, seed=params.pop("seed", None),
+        n_invalid=params.pop("n_invalid", None), n_truncated=n_truncated, n_clamped=None, seed=params.pop("seed", None),
         median=math.nan, sd=math.nan, sd_ddof=1, n_groups=None, higher_is_better=_better(asked), encoder=made,
-        warnings=outcome.warnings.get((asked.name, model), ()), params=params,
+        warnings=outcome.warnings.get(model, ()), params=params,
     )  # fmt: skip
 
 

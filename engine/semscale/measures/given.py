@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from semscale.measures.labels import Labels
 from semscale.measures.pair_pixels import PairPixels
 from semscale.measures.pairs_table import PairTable
 from semscale.measures.references import References
@@ -42,6 +43,7 @@ class Given:
     references: References | None
     pairs: PairTable | None
     pair_pixels: PairPixels | None  # of those pairs, where a metric compares pixels
+    labels: Labels | None
     head: Path | None
     scores: Callable[[], Scores]  # consistency and alignment of the store, computed once
     subsets: Mapping[str, Subset]  # "" for all images, and one for each named model

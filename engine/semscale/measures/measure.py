@@ -22,6 +22,7 @@ class Need(Enum):
     PAIRS = "pairs of images; give --pairs TABLE with the columns source and edited"
     TEXTS = "a text for each image; give a source with texts"
     TEXT_TOWER = "a model that reads texts; choose a CLIP or SigLIP model with --model"
+    LABELS = "the classes to choose from; give a file with one label a line with --labels"
     HEAD = "a linear head; give its file with --head"
     FLOAT32 = "embeddings in float32; leave out --dtype float16"
 
@@ -30,9 +31,9 @@ class Need(Enum):
 class OfSets:
     """Scores of all images together, and of those of each model."""
 
-    overall: Mapping[str, Score]  # by name of the metric: some come together
-    by_model: Mapping[str, Mapping[str, Score]]
-    warnings: Mapping[tuple[str, str], tuple[str, ...]]  # (metric, model or "") -> why not to trust it
+    overall: Mapping[str, Score]  # by name: metrics that come together, or the numbers that one metric is
+    by_model: Mapping[str, Mapping[str, Score]]  # by name and model
+    warnings: Mapping[str, tuple[str, ...]]  # model, or "" -> why not to trust them
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ class Measure:
     encoders: Mapping[str, str] = field(default_factory=dict)  # preset -> encoder; "" for `--model`
     encoder: str = ""  # where the preset does not say
     encodes: bool = True  # False where pixels are compared
+    folder: str = ""  # what the folder behind its @ holds, where that is no encoder
     only: str = ""  # how the names of its encoders begin, where the metric is of those alone
 
     @property

@@ -33,12 +33,13 @@ def of_sets(compare: Compared, *names: str) -> Callable[[Given, str], OfSets]:
     """
 
     def compute(given: Given, preset: str) -> OfSets:
-        found, told = {}, {}
-        for model, subset in given.subsets.items():
-            found[model], why = _told(compare, subset, given, preset, names)
-            told |= {(name, model): why for name in names if why}
-        overall = found.pop("")
-        return OfSets(overall, {name: {m: found[m][name] for m in found} for name in names}, told)
+        found = {model: _told(compare, subset, given, preset, names) for model, subset in given.subsets.items()}
+        known = list(dict.fromkeys(name for scores, _ in found.values() for name in scores))
+        lacking = {name: Score(name, float("nan"), 0, None, False, {}) for name in known}
+        filled = {model: {**lacking, **scores} for model, (scores, _) in found.items()}
+        overall = filled.pop("")
+        by_model = {name: {model: scores[name] for model, scores in filled.items()} for name in known}
+        return OfSets(overall, by_model, {model: why for model, (_, why) in found.items()})
 
     return compute
 
@@ -46,6 +47,7 @@ def of_sets(compare: Compared, *names: str) -> Callable[[Given, str], OfSets]:
 def _told(
     compare: Compared, subset: Subset, given: Given, preset: str, names: tuple[str, ...]
 ) -> tuple[Mapping[str, Score], tuple[str, ...]]:
+    """The scores of one subset, and why not to trust them."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", FewSamplesWarning)
         try:

@@ -14,18 +14,25 @@ from semscale.measures.pairs_table import PairTable
 from semscale.metrics.pixel import mse, psnr
 from semscale.metrics.structural import ms_ssim, ssim
 from semscale.model import Array, Sample, Source
+from semscale.perceptual import open_distance
 from semscale.plan import KeyIndex
 from semscale.prefetch import ordered_map
 
 TOGETHER = 16  # pairs whose files are in memory at once
 
 Compare = Callable[[Array, Array], float]  # (H, W, 3) uint8 of both -> the value
-METRICS: Mapping[str, Callable[[str], Compare]] = {
-    "mse": lambda _: mse,
-    "psnr": lambda _: psnr,
-    "ssim": lambda preset: lambda a, b: ssim(a, b, preset=preset),
-    "ms-ssim": lambda preset: lambda a, b: ms_ssim(a, b, preset=preset),
+METRICS: Mapping[str, Callable[[str, str], Compare]] = {  # of a preset and, for lpips, an exported folder
+    "mse": lambda *_: mse,
+    "psnr": lambda *_: psnr,
+    "ssim": lambda preset, _: lambda a, b: ssim(a, b, preset=preset),
+    "ms-ssim": lambda preset, _: lambda a, b: ms_ssim(a, b, preset=preset),
+    "lpips": lambda _, folder: _distance(folder),
 }
+
+
+def _distance(folder: str) -> Compare:
+    distance = open_distance(folder, threads=1)  # pairs are compared side by side
+    return lambda a, b: float(distance(a[None], b[None])[0])
 
 
 class PairPixels:

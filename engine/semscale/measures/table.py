@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from semscale.measures import of_groups, of_images, of_pairs, of_sets, of_stores
+from semscale.measures import of_groups, of_images, of_pairs, of_sets, of_stores, of_tasks
 from semscale.measures.measure import Measure, Need
 from semscale.metrics.alignment import CLIP_SCORE
 from semscale.metrics.consistency import SCS
@@ -16,9 +16,12 @@ from semscale.metrics.inception_score import CLASSIFIER_SCORE, INCEPTION_SCORE
 from semscale.metrics.kernel_distance import CMMD, KID
 from semscale.metrics.manifold import COVERAGE, DENSITY, PRECISION, RECALL
 from semscale.metrics.memorisation import MEMORISATION, MIFID
+from semscale.metrics.perceptual import LPIPS
 from semscale.metrics.pixel import MSE, PSNR
 from semscale.metrics.quality import AESTHETIC, CLIP_IQA
+from semscale.metrics.retrieval import IMAGE_TO_TEXT, TEXT_TO_IMAGE
 from semscale.metrics.structural import MS_SSIM, SSIM
+from semscale.metrics.zero_shot import ZERO_SHOT
 
 INCEPTION = "fid-inception"
 DINOV2 = "facebook/dinov2-large"  # ViT-L/14, the paper's
@@ -29,6 +32,7 @@ RESIZED = {  # the resize is part of the metric: preset of the FID -> encoder
     "torchmetrics": "fid-inception-torchmetrics",
 }
 REFERENCE, ROWS = frozenset({Need.REFERENCE}), frozenset({Need.REFERENCE, Need.ROWS})
+EXPORTED = "a network and its heads, that `semscale export lpips-alex --weights FILE -o FOLDER` made"
 PAIRS = frozenset({Need.PAIRS})
 ENDLESS = (0.0, float("inf"))
 
@@ -75,6 +79,7 @@ def _pairs() -> tuple[Measure, ...]:
             Measure(one, of_pairs.pixels(one.name, bounds), preset, needs=PAIRS, encodes=False)
             for one, preset, bounds in (*errors, *structure)
         ),
+        Measure(LPIPS, of_pairs.pixels(LPIPS.name, ENDLESS), "alex", needs=PAIRS, encodes=False, folder=EXPORTED),
     )
 
 
@@ -86,6 +91,9 @@ def _rest() -> tuple[Measure, ...]:
         Measure(CLIP_IQA, of_images.quality, "quality", needs=frozenset({Need.TEXT_TOWER})),
         Measure(AESTHETIC, of_images.rating, "linear", needs=frozenset({Need.HEAD})),
         Measure(INCEPTION_SCORE, of_sets.inception, "torch-fidelity", encoder=INCEPTION, only=INCEPTION),
+        Measure(ZERO_SHOT, of_tasks.classes, needs=frozenset({Need.LABELS, Need.TEXT_TOWER})),
+        Measure(IMAGE_TO_TEXT, of_tasks.by_image, "hit", needs=of_texts),
+        Measure(TEXT_TO_IMAGE, of_tasks.by_text, "hit", needs=of_texts),
         Measure(CLASSIFIER_SCORE, of_sets.classifier, "torch-fidelity", encoder="efficientnet-lite0"),
     )
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from semscale.errors import UsageError
 from semscale.metrics.description import Description
-from semscale.metrics.vectors import unit_rows
+from semscale.metrics.means import paired_cosines
 from semscale.model import Array
 
 
@@ -62,11 +62,8 @@ def clip_scores(images: Array, texts: Array, convention: Preset) -> Array:
         raise UsageError(
             f"clip score: {np.shape(images)} image and {np.shape(texts)} text embeddings; need one text an image"
         )
-    image_units, image_valid = unit_rows(images)
-    text_units, text_valid = unit_rows(texts)
-    cosines = np.clip(np.einsum("nd,nd->n", image_units, text_units), -1.0, 1.0)
-    scores = convention.scale * (np.maximum(cosines, 0.0) if convention.clamp == "item" else cosines)
-    return np.where(image_valid & text_valid, scores, np.nan)
+    cosines = paired_cosines(images, texts, "clip score")
+    return convention.scale * (np.maximum(cosines, 0.0) if convention.clamp == "item" else cosines)
 
 
 def mean_score(total: Array | float, count: Array | float, convention: Preset) -> Array:

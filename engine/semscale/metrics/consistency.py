@@ -15,7 +15,7 @@ from semscale.metrics.description import Description
 from semscale.metrics.vectors import unit_rows
 from semscale.model import Array
 
-BLOCK = 2048  # rows of a Gram matrix held at a time: 2048 x 2048 x 8 bytes = 32 MiB
+BLOCK = 2048  # its square is how much of a Gram matrix is held at a time: 2048 x 2048 x 8 bytes = 32 MiB
 MANY = 16_384  # images in a group; every pair of more than these takes seconds to minutes
 SCS = Description(
     name="scs",
@@ -88,15 +88,16 @@ def _every_pair(units: Array) -> Pairs:
     groups, n, _ = units.shape
     sums, clamped = np.zeros((groups, n)), np.zeros(groups, np.int64)
     low, high = np.full(groups, np.inf), np.full(groups, -np.inf)
-    for start in range(0, n, BLOCK):
-        block = similarities(units[:, start : start + BLOCK], units)
+    step = max(1, min(BLOCK, BLOCK * BLOCK // n))
+    for start in range(0, n, step):
+        block = similarities(units[:, start : start + step], units)
         own = np.arange(block.shape[1])
         block[:, own, start + own] = np.nan  # an image with itself is no pair
         low = np.fmin(low, np.fmin.reduce(block, axis=(1, 2)))
         high = np.fmax(high, np.fmax.reduce(block, axis=(1, 2)))
         block[:, own, start + own] = 0.0
         clamped += (block < 0).sum(axis=(1, 2))
-        sums[:, start : start + BLOCK] = np.maximum(block, 0.0, out=block).sum(axis=2)
+        sums[:, start : start + step] = np.maximum(block, 0.0, out=block).sum(axis=2)
     return Pairs(sums.sum(axis=1) / (n * (n - 1)), sums / (n - 1), clamped // 2, low, high)
 
 

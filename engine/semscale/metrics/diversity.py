@@ -78,7 +78,7 @@ def vendi(x: Array, *, q: float = 1) -> Score:
     gram, n = _gram(rows), len(rows)
     warn_if_few(VENDI, n)
     value = _effective_number(gram / n, q) if n else float("nan")
-    return _vendi_score(min(value, n) if n else value, n, q, kernel="cosine", n_invalid=rows.n_invalid)
+    return _vendi_score(min(value, float(n)) if n else value, n, q, kernel="cosine", n_invalid=rows.n_invalid)
 
 
 def vendi_kernel(kernel: Array, *, q: float = 1) -> Score:
@@ -94,8 +94,11 @@ def vendi_kernel(kernel: Array, *, q: float = 1) -> Score:
         raise UsageError(f"Vendi score: a kernel is square, symmetric and finite; this one is {similar.shape}")
     if np.abs(np.diagonal(similar) - 1.0).max() > ROUNDING:
         raise UsageError("Vendi score: k(x, x) must be 1; divide by sqrt(k(x, x) k(y, y)) first")
+    values = eigvalsh(similar / n)
+    if values[0] < -ROUNDING:
+        raise UsageError(f"Vendi score: the kernel has an eigenvalue of {values[0] * n:g}; give one with none")
     warn_if_few(VENDI, n)
-    return _vendi_score(_effective_number(similar / n, q), n, q, kernel="given", n_invalid=0)
+    return _vendi_score(_of_eigenvalues(values, q), n, q, kernel="given", n_invalid=0)
 
 
 def _vendi_score(value: float, n: int, q: float, *, kernel: str, n_invalid: int) -> Score:
@@ -121,15 +124,15 @@ def _gram(rows: Features) -> Array:
 
 
 def _effective_number(density: Array, q: float) -> float:
-    """A symmetric matrix of trace 1 -> exp of the Rényi entropy of order q of its eigenvalues."""
-    if q == 2:
-        return float(1.0 / np.square(density).sum())
-    values = eigvalsh(density)
-    if values[0] < -ROUNDING:
-        raise UsageError(
-            f"Vendi score: the kernel has an eigenvalue of {values[0] * len(values):g}; give one with none"
-        )
+    """A symmetric matrix of trace 1, without negative eigenvalues -> exp of their Rényi entropy of order q."""
+    return float(1.0 / np.square(density).sum()) if q == 2 else _of_eigenvalues(eigvalsh(density), q)
+
+
+def _of_eigenvalues(values: Array, q: float) -> float:
+    """Eigenvalues in rising order, of sum 1 -> exp of their Rényi entropy of order q."""
     known = values[values > len(values) * np.finfo(float).eps * values[-1]]  # what is below is rounding, not rank
+    if q == 0:
+        return float(len(known))
     if q == math.inf:
         return float(1.0 / known[-1])
     if abs(q - 1.0) < 1e-6:  # where 1 / (1 - q) would magnify rounding
@@ -162,9 +165,10 @@ def modes(x: Array, threshold: float) -> Array:
     """The clusters that `mode_count` counts: (N,) int64 numbers from 0, by first member; -1 where a row is invalid."""
     if not -1.0 <= threshold <= 1.0:
         raise UsageError(f"a threshold of {threshold}; similarities are from -1 to 1")
+    lowest = lowest_selected(threshold) if threshold > -1.0 else -math.inf  # rounding may leave a cosine below -1
     rows = open_features(x, directed)
     labels = np.full(len(rows.array), -1, np.int64)
-    labels[rows.rows] = _by_first_member(_clusters(rows, lowest_selected(threshold)))
+    labels[rows.rows] = _by_first_member(_clusters(rows, lowest))
     return labels
 
 

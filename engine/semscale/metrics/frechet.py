@@ -40,6 +40,7 @@ FID = Description(
         "torch-fidelity": "model fid-inception: TensorFlow 1's bilinear resize; torch-fidelity and the paper",
         "clean-fid": "model fid-inception-clean: Pillow's bicubic resize on floats; clean-fid",
         "pytorch-fid": "model fid-inception-pytorch: torch's bilinear resize; pytorch-fid",
+        "torchmetrics": "model fid-inception-torchmetrics: torch's antialiased bilinear resize; torchmetrics from 1.8",
     },
 )
 FID_CLIP = replace(
@@ -75,9 +76,11 @@ FID_INFINITY = replace(
 
 
 def frechet_distance(a: Moments, b: Moments) -> float:
-    """Fréchet distance of two Gaussians, at least 0, to about 1e-11 of their traces; NaN where a set has n < 2.
+    """Fréchet distance of two Gaussians, at least 0; NaN where a set has n < 2.
 
-    Raises UsageError when D differs.
+    To about 1e-11 of their traces where both have spread in the same directions, 1e-8 where each has spread in some in
+    which the other has none, 1e-6 where the variances of a set span more than twelve orders of magnitude. Raises
+    UsageError when D differs.
     """
     check_dims(a.dim, b.dim)
     if min(a.n, b.n) < 2:

@@ -73,6 +73,10 @@ DENSITY = dataclasses.replace(
     range="at least 0; about 1 where both sets are alike, above 1 where generated images crowd",
     estimator="as precision, but outliers count less",
     source="Naeem et al. 2020, arXiv 2002.09797",
+    presets={
+        "prdc": PRESETS["prdc"].source,
+        "torch-fidelity": "k = 3, inside is <=, as in torch-fidelity, which has only precision and recall",
+    },
 )
 COVERAGE = dataclasses.replace(
     PRECISION,
@@ -82,6 +86,7 @@ COVERAGE = dataclasses.replace(
     estimator="as precision, but outliers among the generated images do not raise it; of equal distributions and sizes "
     "1 - 2^-k is expected, not 1",
     source="Naeem et al. 2020, arXiv 2002.09797",
+    presets=DENSITY.presets,
 )
 ALL_FOUR = dataclasses.replace(PRECISION, name="precision, recall, density and coverage")
 

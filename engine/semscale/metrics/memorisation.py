@@ -43,7 +43,8 @@ MEMORISATION = Description(
 MIFID = Description(
     name="mifid",
     what="distance between two sets of images as fid, made larger where generated images copy reference images",
-    formula="FID / (m + 1e-14) with m the memorisation distance where that is below 0.1, else FID",
+    formula="FID / (m + 1e-14) with m the memorisation distance where that is below 0.1, else FID; 0 where FID is at "
+    "most 1e-8",
     range="at least 0",
     better="lower",
     estimator="as fid, and jumps where m crosses the threshold",
@@ -82,7 +83,7 @@ def mifid(frechet: Score, memorisation: Score, *, threshold: float = THRESHOLD) 
     FID itself where the memorisation distance is `threshold` or more. Bai et al. 2021. Raises UsageError when the two
     scores are not a Fréchet distance and a memorisation distance.
     """
-    if memorisation.metric != MEMORISATION.name or frechet.higher_is_better:
+    if memorisation.metric != MEMORISATION.name or frechet.params.get("ddof") != 1:  # KID and CMMD have no covariance
         raise UsageError(f"MiFID: got {frechet.metric} and {memorisation.metric}; give a Fréchet distance, then m")
     distance = memorisation.value
     penalty = distance + EPSILON if distance < threshold else 1.0

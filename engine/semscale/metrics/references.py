@@ -134,5 +134,6 @@ def _harmonic(image: Array, reference: Array, convention: Convention) -> Array:
 
 
 def _bounds(convention: Convention) -> tuple[float, float]:
-    top = 2.0 * convention.scale / (convention.scale + 1.0)
-    return (0.0 if convention.clamp_references else -np.inf), top
+    if not convention.clamp_references:  # a sum near zero has no bound, to either side
+        return -np.inf, np.inf
+    return 0.0, 2.0 * convention.scale / (convention.scale + 1.0)

@@ -15,10 +15,15 @@ from semscale.metrics.inception_score import CLASSIFIER_SCORE, INCEPTION_SCORE
 from semscale.metrics.kernel_distance import CMMD, KID
 from semscale.metrics.manifold import COVERAGE, DENSITY, PRECISION, RECALL
 from semscale.metrics.memorisation import MEMORISATION, MIFID
+from semscale.metrics.perceptual import LPIPS, PPL
 from semscale.metrics.pixel import MSE, PSNR
+from semscale.metrics.predictions import ACCURACY, BLEU, MEAN_IOU
 from semscale.metrics.quality import AESTHETIC, CLIP_IQA
+from semscale.metrics.ranking import RANKING
 from semscale.metrics.references import REF_CLIP_SCORE
+from semscale.metrics.retrieval import IMAGE_TO_TEXT, TEXT_TO_IMAGE
 from semscale.metrics.structural import MS_SSIM, SSIM
+from semscale.metrics.zero_shot import ZERO_SHOT
 
 METRICS = {
     described.name: described
@@ -51,6 +56,15 @@ METRICS = {
         PSNR,
         SSIM,
         MS_SSIM,
+        LPIPS,
+        PPL,
+        ZERO_SHOT,
+        IMAGE_TO_TEXT,
+        TEXT_TO_IMAGE,
+        RANKING,
+        ACCURACY,
+        MEAN_IOU,
+        BLEU,
     )
 }
 

@@ -16,6 +16,7 @@ from semscale.report import format, palette, sections, tables, words
 from semscale.report.gallery import panels
 from semscale.report.groups import averaged, best_and_worst, not_averaged, read_groups
 from semscale.report.images import failures_in
+from semscale.report.others import CARDS, others
 from semscale.report.sections import End
 from semscale.report.summary import Summary, read_summary
 
@@ -37,7 +38,7 @@ def write_report(out: Path) -> Path:
 
 
 def _render(summary: Summary, groups: pa.Table, images: Path) -> str:
-    ranked = averaged(groups)
+    ranked, cards = averaged(groups), [score for score in summary.scores if score.metric in CARDS]
     named = [model for score in summary.scores for model in score.by_model]
     marks = palette.marks([*named, *groups["model"].unique().to_pylist()])
     return (
@@ -47,7 +48,8 @@ def _render(summary: Summary, groups: pa.Table, images: Path) -> str:
             **_frame(),
             summary=summary,
             title=tables.source_name(summary),
-            cards=[sections.card(score, marks, index=index) for index, score in enumerate(summary.scores)],
+            cards=[sections.card(score, marks, index=index) for index, score in enumerate(cards)],
+            others=others(summary),
             marks=marks,
             plots=sections.group_plots(summary, ranked, marks),
             ends=_ends(ranked, images),

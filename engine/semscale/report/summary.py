@@ -32,16 +32,21 @@ class Estimate:
     n_clamped: int
     n_excluded: int  # groups with fewer than two valid images
     n_invalid: int
+    n: int  # what the value rests on, in the unit of its score
+    warnings: tuple[str, ...]  # why not to trust it
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreSummary:
     """One score over the whole run and for each model."""
 
-    metric: str  # "scs", "clip-score"
+    metric: str  # "scs", "clip-score", "fid:clean-fid"
+    name: str  # of the metric, without preset and encoder
+    per: str  # what `n` of an estimate counts: "image", "group", "pair"
+    encoder: str  # what made the embeddings, with its resize; "" where pixels were compared
     overall: Estimate
     by_model: Mapping[str, Estimate]
-    higher_is_better: bool
+    higher_is_better: bool | None  # None where neither end is better
     params: Mapping[str, Any]
 
 
@@ -107,9 +112,12 @@ def _summary(raw: Mapping[str, Any]) -> Summary:
 def _score(metric: str, raw: Mapping[str, Any]) -> ScoreSummary:
     return ScoreSummary(
         metric=metric,
+        name=str(raw.get("name") or metric),
+        per=str(raw.get("per") or "image"),
+        encoder=_encoder(raw.get("encoder") or {}),
         overall=_estimate(raw),
         by_model={str(model): _estimate(value) for model, value in (raw.get("by_model") or {}).items()},
-        higher_is_better=bool(raw.get("higher_is_better", True)),
+        higher_is_better=raw.get("higher_is_better", True),
         params=dict(raw.get("params") or {}),
     )
 
@@ -124,7 +132,13 @@ def _estimate(raw: Mapping[str, Any]) -> Estimate:
         n_groups=int(raw.get("n_groups", n) or 0),
         n_images=int(raw.get("n_images", n) or 0),
         **{name: int(raw.get(name) or 0) for name in ("n_clamped", "n_excluded", "n_invalid")},
+        n=n,
+        warnings=tuple(map(str, raw.get("warnings") or ())),
     )
+
+
+def _encoder(raw: Mapping[str, Any]) -> str:
+    return ", ".join(str(raw[name]) for name in ("name", "precision", "resize") if raw.get(name))
 
 
 def _float(value: float | None) -> float:

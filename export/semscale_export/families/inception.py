@@ -12,12 +12,15 @@ import io
 import warnings
 from collections.abc import Callable, Sequence
 from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PretrainedConfig
 
+from semscale.errors import ModelError
 from semscale.model import Array, Preprocess
 from semscale_export.checkpoint import Checkpoint
 from semscale_export.networks.folding import load_folded
@@ -28,6 +31,7 @@ from semscale_export.towers import ImageTower, Tower, UnroundedImageTowerOnnxCon
 from semscale_export.weights import load_weights
 
 ARCHIVE_SHA256 = PACKAGED["fid-inception"].sha256
+CLASSIFIER, HEAD = "fc.", "head.safetensors"  # in a file of weights, and beside the tower
 ARCHIVED = ("weight", "beta", "mean", "var")  # of a layer in the archive; its normalisation has no gain
 
 Network = Callable[[Tensor], Tensor]  # (N, 3, 299, 299) normalised -> (N, 2048)
@@ -39,6 +43,7 @@ def towers(checkpoint: Checkpoint) -> list[Tower]:
     Raises ModelError when they cannot be read, or are not this network's.
     """
     network, original = load_network(checkpoint)
+    head = load_head(checkpoint)
     preprocess = _preprocess(checkpoint)
     spec = image_spec(checkpoint, preprocess, dim=DIM, normalized=False)
     module = ImageTower(network, PretrainedConfig(image_size=SIDE, num_channels=3), spec)
@@ -50,7 +55,11 @@ def towers(checkpoint: Checkpoint) -> list[Tower]:
         with torch.inference_mode():
             return original(normalised.permute(0, 3, 1, 2)).numpy()
 
-    return [Tower(spec, module, UnroundedImageTowerOnnxConfig, reference)]
+    def write_head(folder: Path) -> None:
+        if head is not None:
+            save_file({"weight": head}, folder / HEAD)
+
+    return [Tower(spec, module, UnroundedImageTowerOnnxConfig, reference, write_head)]
 
 
 def load_network(checkpoint: Checkpoint) -> tuple[InceptionV3, Network]:
@@ -60,6 +69,22 @@ def load_network(checkpoint: Checkpoint) -> tuple[InceptionV3, Network]:
     tensors = _state_dict(checkpoint) if archive is None else _from_archive(archive, network)
     load_folded(network, tensors, network.norms(), where=str(checkpoint.weights()[0]))
     return network, network if archive is None else archive
+
+
+def load_head(checkpoint: Checkpoint) -> Tensor | None:
+    """Return the classifier's weight (1008, 2048), None where the file has none, as the package's.
+
+    Without its bias: the Inception Score is of logits without, since the graph of 2015 was read before it was added.
+    """
+    if sha256(checkpoint.weights()[0].read_bytes()).hexdigest() == ARCHIVE_SHA256:
+        return None
+    weight = load_weights(checkpoint).get(f"{CLASSIFIER}weight")
+    if weight is not None and (weight.ndim != 2 or weight.shape[1] != DIM):
+        raise ModelError(
+            f"{checkpoint.weights()[0]}: its classifier is {tuple(weight.shape)}, not classes by {DIM}; give the "
+            "weights of the FID's Inception"
+        )
+    return None if weight is None else weight.float().contiguous()
 
 
 def load_archive(checkpoint: Checkpoint) -> torch.jit.ScriptModule | None:
@@ -95,7 +120,7 @@ def _state_dict(checkpoint: Checkpoint) -> dict[str, Tensor]:
     return {
         name: tensor
         for name, tensor in tensors.items()
-        if not name.startswith("fc.") and not name.endswith(".num_batches_tracked")
+        if not name.startswith(CLASSIFIER) and not name.endswith(".num_batches_tracked")
     }
 
 
