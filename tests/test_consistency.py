@@ -1,4 +1,5 @@
 import json
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from semscale.metrics.consistency import Between, all_acute, corrected, pairs, s
 from semscale.metrics.vectors import unit_rows
 from semscale.stats.intervals import leave_one_out_error
 
+MODULE = sys.modules["semscale.metrics.consistency"]  # the package has a function of that name
 GOLDEN = Path(__file__).parents[2] / "shared" / "data" / "metrics" / "golden.json"
 
 
@@ -82,7 +84,7 @@ def test_the_length_of_a_vector_does_not_matter(scale, seed):
 def test_blocks_give_what_the_whole_gives(monkeypatch):
     units = unit_rows(sample(50, shift=0.05))[0][None]
     whole = pairs(units)
-    monkeypatch.setattr(consistency, "BLOCK", 7)
+    monkeypatch.setattr(MODULE, "BLOCK", 7)
     blocked = pairs(units)
     for field in ("mean", "rows", "minimum", "maximum"):
         np.testing.assert_allclose(getattr(blocked, field), getattr(whole, field), atol=1e-11)
@@ -90,7 +92,7 @@ def test_blocks_give_what_the_whole_gives(monkeypatch):
 
 
 def test_a_large_group_is_held_in_blocks_whose_size_does_not_grow_with_it(monkeypatch):
-    monkeypatch.setattr(consistency, "BLOCK", 64)
+    monkeypatch.setattr(MODULE, "BLOCK", 64)
     units = unit_rows(sample(4000, d=4))[0][None]
     tracemalloc.start()
     pairs(units)
@@ -120,7 +122,7 @@ def test_smallest_and_largest_pair_ignore_the_diagonal_and_the_clamp():
 def test_large_groups_take_the_closed_form_only_where_it_is_exact(monkeypatch, shift):
     units = unit_rows(sample(40, shift=shift))[0][None]
     exact = pairs(units)
-    monkeypatch.setattr(consistency, "MANY", 10)
+    monkeypatch.setattr(MODULE, "MANY", 10)
     large = pairs(units)
     np.testing.assert_allclose(large.rows, exact.rows, atol=1e-9)
     assert large.mean == pytest.approx(exact.mean, abs=1e-9)
@@ -158,3 +160,19 @@ def test_corrected_puts_unrelated_at_zero_and_identical_at_hundred():
 def test_what_is_no_matrix_of_numbers_is_refused(wrong):
     with pytest.raises(UsageError, match=r"expected a \(N, D\) array"):
         scs(wrong)
+
+
+def test_the_mean_over_groups_is_that_of_each_group_alone():
+    rng = np.random.default_rng(3)
+    rows = rng.standard_normal((23, 6)) + 1
+    rows[4] = 0  # no direction
+    groups = ["a"] * 9 + ["b"] * 7 + ["alone"] + ["c"] * 6
+    order = rng.permutation(23)
+    found = consistency(rows[order], [groups[i] for i in order])
+    each = [scs(rows[[i for i, group in enumerate(groups) if group == name]]) for name in "abc"]
+    assert found.value == pytest.approx(np.mean(each), rel=1e-12)
+    assert (found.n, found.params["n_excluded"], found.params["n_invalid"], found.params["n_images"]) == (3, 1, 1, 21)
+    reach = 4.302652729911275 * np.std(each, ddof=1) / np.sqrt(3)  # Student's t with 2 degrees of freedom
+    assert found.interval.high == pytest.approx(min(found.value + reach, 100), rel=1e-9)
+    with pytest.raises(UsageError, match="23 embeddings and 2 groups"):
+        consistency(rows, ["a", "b"])

@@ -1,4 +1,5 @@
 import json
+import sys
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -17,12 +18,11 @@ NAMES = [f"{m}/{p}/{s}.png" for m in ("m1", "m2") for p in ("a red fox", "cat", 
 
 @pytest.mark.parametrize(("count", "many"), [(1500, 16_384), (1500, 1000)])
 def test_one_large_group_is_scored(tmp_path, monkeypatch, count, many):
-    from semscale.metrics import consistency
     from semscale.scoring import score_store
     from semscale_bench import scores as bench
 
     monkeypatch.setattr(bench, "GROUP", count)
-    monkeypatch.setattr(consistency, "MANY", many)
+    monkeypatch.setattr(sys.modules["semscale.metrics.consistency"], "MANY", many)
     found = score_store(bench.write_store(tmp_path, count), PRESETS["raw"])
     vectors = pq_rows(tmp_path)
     gram = 100 * vectors @ vectors.T

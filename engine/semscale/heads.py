@@ -65,8 +65,10 @@ def read_classifier(tower: Path) -> Classifier:
         tensors = {name: array.astype(np.float64) for name, array in READERS[path.suffix](content).items()}
         weight = tensors["weight"]
         bias = tensors.get("bias", np.zeros(len(weight)))
-    except (KeyError, ValueError, TypeError) as error:
-        raise ModelError(f"{path}: not a classifier ({error}); export the model again") from error
+    except SemscaleError:
+        raise
+    except Exception as error:  # whatever the reader makes of damaged bytes
+        raise ModelError(f"{path}: not a classifier ({error!r}); export the model again") from error
     finite = np.isfinite(weight).all() and np.isfinite(bias).all()
     if weight.ndim != 2 or bias.shape != weight.shape[:1] or not finite:
         raise ModelError(f"{path}: a weight of {weight.shape} and a bias of {bias.shape}; export the model again")
@@ -79,6 +81,8 @@ def _layer(tensors: Mapping[str, Array], path: Path) -> tuple[Array, float]:
     biases = [array for name, array in tensors.items() if name.split(".")[-1] == "bias"]
     if not (len(tensors) == 2 and len(weights) == len(biases) == 1):
         raise ModelError(f"{path}: need one layer, a weight and a bias; it holds {shapes}")
+    if not all(np.issubdtype(array.dtype, np.floating) for array in (weights[0], biases[0])):
+        raise ModelError(f"{path}: a head is of real numbers; it holds {weights[0].dtype} and {biases[0].dtype}")
     weight, bias = weights[0].astype(np.float64), biases[0].astype(np.float64)
     if weight.size == 0 or weight.shape not in ((weight.size,), (1, weight.size)) or bias.size != 1:
         raise ModelError(f"{path}: need a weight of (1, D) and a bias of (1,); it holds {shapes}")

@@ -1,7 +1,7 @@
 """Every metric as a pure function of arrays: no device, no files, no printing; float64 inside."""
 
 from semscale.metrics.alignment import clip_scores, preset
-from semscale.metrics.consistency import scs
+from semscale.metrics.consistency import consistency, scs
 from semscale.metrics.description import Description, FewSamplesWarning
 from semscale.metrics.directional import directional, image_similarity
 from semscale.metrics.diversity import mean_distance, mode_count, vendi, vendi_kernel
@@ -34,6 +34,7 @@ __all__ = [
     "clip_iqa",
     "clip_scores",
     "cmmd",
+    "consistency",
     "directional",
     "fid",
     "fid_infinity",

@@ -7,13 +7,17 @@ model, which draws the same image for every seed, scores 100: read it beside a m
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from semscale.errors import UsageError
 from semscale.metrics.description import Description
+from semscale.metrics.features import matrix
 from semscale.metrics.vectors import unit_rows
-from semscale.model import Array
+from semscale.model import Array, Score
+from semscale.stats.intervals import leave_one_out_error, two_level_mean
 
 BLOCK = 2048  # its square is how much of a Gram matrix is held at a time: 2048 x 2048 x 8 bytes = 32 MiB
 MANY = 16_384  # images in a group; every pair of more than these takes seconds to minutes
@@ -49,6 +53,42 @@ def scs(vectors: Array) -> float:
     """
     units, valid = unit_rows(vectors)
     return float(pairs(units[None, valid]).mean[0])
+
+
+def consistency(embeddings: Array, groups: Sequence[Hashable] | Array) -> Score:
+    """(N, D) embeddings and the (N,) group of each -> the mean Semantic Consistency Score of the groups, 0 to 100.
+
+    Every group has the same weight; those of fewer than two valid rows are left out and counted. Rows of zeros or with
+    NaN are invalid. The interval is Student's t over groups, as `semscale score` gives it. Raises UsageError when the
+    two are not of one length.
+    """
+    rows = matrix(embeddings)
+    if len(rows) != len(groups):
+        raise UsageError(f"consistency: {len(rows)} embeddings and {len(groups)} groups; give each embedding its group")
+    place = {group: number for number, group in enumerate(dict.fromkeys(groups))}
+    of_row = np.array([place[group] for group in groups], np.int64)
+    parts = np.split(np.argsort(of_row, kind="stable"), np.cumsum(np.bincount(of_row, minlength=len(place)))[:-1])
+    found = [_of_group(rows[part]) for part in parts if len(part)]
+    value, error, n, clamped = (np.array([one[i] for one in found], np.float64) for i in range(4))
+    used = n > 1
+    mean = two_level_mean(value[used], error[used], n[used], (0.0, 100.0))
+    params = {
+        "definition": "bent2024",
+        "n_images": int(n[used].sum()),
+        "n_invalid": int(len(rows) - n.sum()),
+        "n_clamped": int(clamped[used].sum()),
+        "n_excluded": int((~used).sum()),
+        "se_groups": mean.se_groups,
+        "se_images": mean.se_images,
+    }
+    return Score(SCS.name, mean.value, int(used.sum()), mean.interval, True, params)
+
+
+def _of_group(rows: Array) -> tuple[float, float, int, int]:
+    """One group's score, its standard error, its valid rows and its clamped pairs."""
+    units, valid = unit_rows(rows)
+    found = pairs(units[None, valid])
+    return float(found.mean[0]), float(leave_one_out_error(found.rows)[0]), int(valid.sum()), int(found.n_clamped[0])
 
 
 def pairs(units: Array) -> Pairs:

@@ -36,8 +36,9 @@ CLIP_IQA = Description(
     formula="mean of exp(s p) / (exp(s p) + exp(s q)), p, q the cosines with the positive and negative prompt, s = 100",
     range="0 to 1",
     better="higher",
-    estimator="mean over images; interval by Student t over images, as if independent. The paper's encoder is a CLIP "
-    "ResNet-50 without positional embedding on images of any size; another encoder gives another scale",
+    estimator="mean over images; interval by Student t over images, as if independent, too short where nearly all are "
+    "at 0 or 1. The paper's encoder is a CLIP ResNet-50 without positional embedding on images of any size; another "
+    "encoder gives another scale",
     smallest_n=2,
     of="images",
     source="Wang, Chan and Loy 2022, arXiv 2207.12396",
