@@ -12,6 +12,8 @@ from semscale.cli_output import emit, output_options
 if TYPE_CHECKING:
     from semscale.metrics.description import Description
 
+OF_TABLES = ("accuracy", "mean-iou", "bleu")
+
 
 @click.command()
 @click.argument("name", required=False)
@@ -26,7 +28,8 @@ def metrics(name: str | None, as_json: bool, quiet: bool) -> None:
     if name is None:
         widest = max(map(len, METRICS))
         for described in chosen:
-            whence = "" if described.name in MEASURES else " (from Python)"
+            elsewhere = " (semscale evaluate)" if described.name in OF_TABLES else " (from Python)"
+            whence = "" if described.name in MEASURES else elsewhere
             console.say(f"{described.name:{widest}}  {described.what}{whence}")
     else:
         for line in _page(chosen[0]):
@@ -42,6 +45,25 @@ def _page(described: Description) -> list[str]:
         "estimator": described.estimator,
         "smallest n": f"{described.smallest_n} {described.of}",
         "source": described.source,
+        "in a run": _in_a_run(described.name),
     }
     lines = [f"{described.name}: {described.what}", *(f"  {label:10}  {fact}" for label, fact in facts.items())]
     return [*lines, *(f"  preset {name}: {convention}" for name, convention in described.presets.items())]
+
+
+def _in_a_run(name: str) -> str:
+    """How `semscale score` computes a metric, in words."""
+    from semscale.measures.measure import Need
+    from semscale.measures.table import MEASURES
+
+    if name not in MEASURES:
+        return "semscale evaluate" if name in OF_TABLES else "not computed; a function of semscale.metrics"
+    measure = MEASURES[name]
+    parts = [f"--metrics {name}", f"preset {measure.default}" if measure.default else ""]
+    if measure.example:
+        parts.append(f"others are {measure.example}")
+    if measure.encodes:
+        parts.append(f"encoder {measure.encoder_of(measure.default) or 'of --model'}, or {name}@ENCODER")
+    needs = measure.needs - ({Need.REFERENCE} if Need.ROWS in measure.needs else set())
+    parts += [f"needs {need.value}" for need in sorted(needs, key=lambda need: need.name)]
+    return "; ".join(part for part in parts if part)

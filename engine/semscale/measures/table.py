@@ -42,7 +42,7 @@ def _frechet() -> tuple[Measure, ...]:
     return (
         Measure(FID, of_sets.fid, "torch-fidelity", encoders=RESIZED, needs=REFERENCE, only=INCEPTION),
         Measure(infinity, of_sets.infinity, "torch-fidelity", encoders=RESIZED, needs=REFERENCE, only=INCEPTION),
-        Measure(FID_CLIP, of_sets.fid_clip, needs=REFERENCE),
+        Measure(FID_CLIP, of_sets.fid_clip, "unit", needs=REFERENCE),
         Measure(FD_DINOV2, of_sets.fd_dinov2, encoder=DINOV2, needs=REFERENCE),
     )
 

@@ -47,10 +47,10 @@ FID_CLIP = replace(
     FID,
     name="fid-clip",
     what="distance between two sets of images as Gaussians in the features of a CLIP image tower",
-    formula="as fid, of image embeddings that are not normalised",
+    formula="as fid, of image embeddings as semscale stores them, scaled to length 1",
     smallest_n=513,
     source="Kynkäänniemi et al. 2023, arXiv 2203.06026",
-    presets={},
+    presets={"unit": "embeddings of length 1; published numbers are of embeddings before that, and on another scale"},
 )
 FD_DINOV2 = replace(
     FID,
