@@ -17,6 +17,7 @@ from rich.table import Table
 from semscale.encoders import BACK_ENDS
 from semscale_bench.machine import machine
 from semscale_bench.measure import Timing, measure
+from semscale_bench.metric_data import JOBS, Sizes
 
 SETTINGS = ((5, 4), (5, 20), (10, 4), (30, 4), (30, 20), (100, 4))  # groups and images of each in `coverage`
 
@@ -176,6 +177,28 @@ def pairs(
     from semscale_bench.pairs import bench_pairs
 
     found = bench_pairs(case_of(images, whole=whole, gpu=gpu), repeats=repeats, memory=memory, rivals=rivals)
+    console = rich.console.Console(highlight=False, soft_wrap=True, width=report.WIDTH)
+    console.print(report.table(found))
+    console.print(*report.lines(found), sep="\n", markup=False)
+    _line({**report.values(found), "command": _command()}, save)
+
+
+@bench.command()
+@click.option("--rows", type=click.IntRange(2049), default=50_000, show_default=True,
+              help="Features of either set in fid and kid subsets; where all pairs meet, the first 10000.")  # fmt: skip
+@click.option("--peers", "python", metavar="PYTHON",
+              type=click.Path(path_type=Path, exists=True, dir_okay=False, executable=True),
+              help="Interpreter of an environment with torch-fidelity, prdc and vendi-score, such as "
+              ".venv-parity/bin/python of `make parity`. [default: without them]")  # fmt: skip
+@click.option("--only", "jobs", type=click.Choice(JOBS), multiple=True, help="Only this; may be repeated.")
+@click.option("--repeats", type=click.IntRange(1), default=3, show_default=True)
+@click.option("--save", type=click.Path(path_type=Path, dir_okay=False), help="Write the JSON line here too.")
+def metrics(rows: int, python: Path | None, jobs: tuple[str, ...], repeats: int, save: Path | None) -> None:
+    """FID, KID, precision and recall, and Vendi score from features, beside other packages."""
+    from semscale_bench import metrics_report as report
+    from semscale_bench.metrics_bench import bench_metrics
+
+    found = bench_metrics(Sizes(rows), repeats=repeats, jobs=jobs or JOBS, python=python)
     console = rich.console.Console(highlight=False, soft_wrap=True, width=report.WIDTH)
     console.print(report.table(found))
     console.print(*report.lines(found), sep="\n", markup=False)
