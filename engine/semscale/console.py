@@ -79,7 +79,7 @@ class Console:
 
     def scores(self, run: Any) -> None:
         """The outcome of a run, or of one part of it."""
-        if run.summary["n_left"]:
+        if not run.summary["scores"]:
             done = run.summary["n_ok"] + run.summary["n_failed"]
             self.say(
                 f"{done} of {run.summary['n_found']} inputs done in {run.out}; the part that ends last scores them"
@@ -88,14 +88,14 @@ class Console:
         for line in _lines_about(run.summary):
             self.say(line)
         table = Table(box=None, pad_edge=False)
-        table.add_column("score")
+        table.add_column("score", min_width=max(map(len, run.summary["scores"]), default=0))  # never cut
         table.add_column("model")
         for column in ("value", "95 % interval", "n"):
             table.add_column(column, justify="right")
         for name, entry in run.summary["scores"].items():
             for model, part in [*entry["by_model"].items(), ("all", entry)]:
                 counted = _count(part["n"], part["per"])
-                table.add_row(name, escape(model), _number(part["value"]), _interval(part), counted)
+                table.add_row(escape(name), escape(model), _number(part["value"]), _interval(part), counted)
         self._out.print(table)
         self.say(f"report: {run.out / 'report.html'}")
 

@@ -24,7 +24,7 @@ from semscale.measures.rows import all_rows
 from semscale.metrics.alignment import Preset
 from semscale.model import Array, Source
 from semscale.planning import index_of
-from semscale.scoring import Scores, group_rows, score_store
+from semscale.scoring import Groups, Scores, group_rows, score_store
 from semscale.store import Store
 
 Say = Callable[[str], None]
@@ -87,7 +87,7 @@ def measure(
         outcome = outcomes[key]
         found.entries |= entries(one, outcome, about.store.spec, n_truncated=truncated_texts(about.store))
         if isinstance(outcome, OfItems):
-            _keep(found, one, outcome, about.store, home)
+            _keep(found, one, outcome, about, home)
     return found
 
 
@@ -118,14 +118,23 @@ def _pixels(
     return PairPixels(pairs, source, index_of(source), wanted, readable=readable, max_pixels=max_pixels)
 
 
-def _keep(found: Measured, asked: Asked, outcome: OfItems, store: Store, home: Store) -> None:
-    """Values of single items, in the order of the first store's rows."""
+def _keep(found: Measured, asked: Asked, outcome: OfItems, about: Given, home: Given) -> None:
+    """Values of single items, in the order of the first store's rows, or of its groups."""
     if outcome.per == "pair":
         found.of_pairs[asked.column] = outcome.values
     elif outcome.per == "group":
-        found.of_groups[asked.column] = outcome.values
+        found.of_groups[asked.column] = _by_name(outcome.values, about.groups, home.groups)
     else:
-        found.of_images[asked.column] = _in_order(outcome.values, store, home)
+        found.of_images[asked.column] = _in_order(outcome.values, about.store, home.store)
+
+
+def _by_name(values: Array, groups: Groups, home: Groups) -> Array:
+    """(G,) values of one store's groups -> those of the same groups in another's; NaN where it lacks one.
+
+    Stores that were begun at different times need not hold the same: what vanished in between is in one alone.
+    """
+    known = dict(zip(zip(groups.model, groups.name, strict=True), values.tolist(), strict=True))
+    return np.array([known.get(group, np.nan) for group in zip(home.model, home.name, strict=True)], np.float64)
 
 
 def _in_order(values: Array, store: Store, home: Store) -> Array:

@@ -117,7 +117,7 @@ def _of_set(
     low, high, level, method = _ends(score.interval, NO_INTERVAL)
     params = dict(score.params)
     return Entry(
-        asked.name, asked.preset or None, score.value, low, high, level, method, score.n, "image",
+        asked.name, asked.preset or None, score.value, low, high, level, method, score.n, asked.measure.per,
         n_invalid=params.pop("n_invalid", None), n_truncated=n_truncated, n_clamped=None, seed=params.pop("seed", None),
         median=math.nan, sd=math.nan, sd_ddof=1, n_groups=None, higher_is_better=_better(asked), encoder=made,
         warnings=outcome.warnings.get(model, ()), params=params,

@@ -73,6 +73,7 @@ class Measure:
     encoders: Mapping[str, str] = field(default_factory=dict)  # preset -> encoder; "" for `--model`
     encoder: str = ""  # where the preset does not say
     encodes: bool = True  # False where pixels are compared
+    per: str = "image"  # what the number rests on, where sets are compared
     folder: str = ""  # what the folder behind its @ holds, where that is no encoder
     only: str = ""  # how the names of its encoders begin, where the metric is of those alone
 

@@ -93,7 +93,7 @@ def _rest() -> tuple[Measure, ...]:
         Measure(INCEPTION_SCORE, of_sets.inception, "torch-fidelity", encoder=INCEPTION, only=INCEPTION),
         Measure(ZERO_SHOT, of_tasks.classes, needs=frozenset({Need.LABELS, Need.TEXT_TOWER})),
         Measure(IMAGE_TO_TEXT, of_tasks.by_image, "hit", needs=of_texts),
-        Measure(TEXT_TO_IMAGE, of_tasks.by_text, "hit", needs=of_texts),
+        Measure(TEXT_TO_IMAGE, of_tasks.by_text, "hit", needs=of_texts, per="text"),
         Measure(CLASSIFIER_SCORE, of_sets.classifier, "torch-fidelity", encoder="efficientnet-lite0"),
     )
 
