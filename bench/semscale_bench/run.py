@@ -184,7 +184,7 @@ def pairs(
 
 
 @bench.command()
-@click.option("--rows", type=click.IntRange(2049), default=50_000, show_default=True,
+@click.option("--rows", type=click.IntRange(4096), default=50_000, show_default=True,
               help="Features of either set in fid and kid subsets; where all pairs meet, the first 10000.")  # fmt: skip
 @click.option("--peers", "python", metavar="PYTHON",
               type=click.Path(path_type=Path, exists=True, dir_okay=False, executable=True),
