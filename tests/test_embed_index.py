@@ -14,7 +14,7 @@ from images import png, write_tree
 from test_crash import arguments, finished, wait_for, wait_until_free
 from zygote import STOPPED, Stop, Zygote, embed
 
-from semscale import find, run, streaming
+from semscale import filling, find, run, streaming
 from semscale.cli import main
 from semscale.errors import MissingDependencyError, StoreError, UsageError
 from semscale.filling import place
@@ -22,6 +22,7 @@ from semscale.indexing import index_file, open_index, present, record_file
 from semscale.locks import Part
 from semscale.search import faiss_library
 from semscale.search.index import unit_rows
+from semscale.settings import Settings
 from semscale.sources import open_source
 from semscale.store import Store
 from semscale.streaming import Stream
@@ -136,7 +137,9 @@ def test_the_index_of_a_growing_source_grows_with_it(images, tmp_path, model, mo
     """One stream for all rounds, also where an image changed between them."""
     growing = shutil.copytree(images, tmp_path / "images")
     streams = []
-    monkeypatch.setattr(run, "Stream", lambda *given, **named: streams.append(Stream(*given, **named)) or streams[-1])
+    monkeypatch.setattr(
+        filling, "Stream", lambda *given, **named: streams.append(Stream(*given, **named)) or streams[-1]
+    )
 
     def rounds():
         yield open_source(growing)
@@ -145,7 +148,7 @@ def test_the_index_of_a_growing_source_grows_with_it(images, tmp_path, model, mo
         (growing / "a" / "0.png").write_bytes(png(99))
         yield open_source(growing)
 
-    chosen = run.Options(model=model, backend="fake", index="flat", settings=run.Settings(shard_size=8))
+    chosen = run.Options(model=model, backend="fake", index="flat", settings=Settings(shard_size=8))
     places = [place(run.prepared(chosen), chosen, tmp_path / "store")]
     run.fill(rounds(), places, chosen, clock=Clock(), on_progress=lambda _: None)
     assert len(streams) == 1 and len(Store(tmp_path / "store").images) == 27
@@ -186,7 +189,7 @@ def refused(error, match, images, store, model, **options):
 
 
 def test_parts_are_refused(images, tmp_path, model):
-    parts = run.Settings(part=Part(1, 2))
+    parts = Settings(part=Part(1, 2))
     told = r"--index and --shards: .* run `semscale index STORE` when all parts are done"
     refused(UsageError, told, images, tmp_path / "store", model, index="flat", settings=parts)
     given = ["embed", str(images), "-o", str(tmp_path / "store"), "--model", model, "--backend", "fake"]

@@ -93,6 +93,8 @@ def test_lpips_of_pairs_is_that_of_the_reference_and_its_net_is_checked(call, tm
     expected = [*reference("alex", pixels[[0, 0]], pixels[1:]), 0]
     assert line["scores"]["lpips"]["value"] == pytest.approx(np.mean(expected), rel=1e-4)
     assert (line["scores"]["lpips"]["encoder"], line["scores"]["lpips"]["n"]) == (None, 3)
+    made_by = json.loads(Path("distance/distance.json").read_text())
+    assert line["scores"]["lpips"]["params"] == {name: made_by[name] for name in made_by if name != "format"}
     for metric, reason, code in (
         ("lpips:vgg@distance", "holds the net alex", 2),
         ("lpips", "needs a network and its heads", 2),

@@ -95,8 +95,9 @@ def embed(images, store, model, stop=None, *, index=None, **settings):
     """Embed with the fake back end in shards of 8, stopped somewhere or not; an index is saved after two of them."""
     from semscale import pixels, run, streaming
     from semscale.decode import decode
+    from semscale.settings import Settings
 
-    settings = run.Settings(**{"batch_size": 3, "workers": 1, "shard_size": 8, **settings})
+    settings = Settings(**{"batch_size": 3, "workers": 1, "shard_size": 8, **settings})
     # What a dead run was decoding is innocent here, and need not be decoded in a process of its own.
     with (
         disk_operations(stop),

@@ -57,7 +57,7 @@ class DeviceResizer:
         """Raises UsageError for a filter that does not round to uint8: those are not resized here."""
         if spec.filter not in REACH:
             raise UsageError(f"filter {spec.filter!r} is not resized on a device; choose from {sorted(REACH)}")
-        self._spec, self._device = spec, torch.device(device)
+        self.spec, self._device = spec, torch.device(device)
         self._axis = functools.lru_cache(AXES)(self._make_axis)
         # Every upload goes through here. One buffer serves all sizes: pinned memory is dear to get, and scarce.
         pinned = self._device.type == "cuda"
@@ -67,7 +67,7 @@ class DeviceResizer:
         """Whether images of this size, in pixels, are resized here. For all others there is `preprocess`."""
         if height * width > MAX_PIXELS or max(height, width) > STRIP * min(height, width):
             return False
-        shape = resized_shape(height, width, self._spec)
+        shape = resized_shape(height, width, self.spec)
         return height <= MAX_SHRINK * shape[0] and width <= MAX_SHRINK * shape[1]
 
     def __call__(self, images: Sequence[Array]) -> Array:
@@ -77,10 +77,10 @@ class DeviceResizer:
         """
         for image in images:
             self._check(image)
-        out = np.zeros((len(images), self._spec.crop, self._spec.crop, 3), np.uint8)
-        for places in _chunks([image.shape[:2] for image in images], self._spec.crop):
+        out = np.zeros((len(images), self.spec.crop, self.spec.crop, 3), np.uint8)
+        for places in _chunks([image.shape[:2] for image in images], self.spec.crop):
             resized = self._resized([images[place] for place in places])
-            top, left = ((self._spec.crop - side + 1) // 2 for side in resized.shape[1:3])  # as the reference pads
+            top, left = ((self.spec.crop - side + 1) // 2 for side in resized.shape[1:3])  # as the reference pads
             out[places, top : top + resized.shape[1], left : left + resized.shape[2]] = resized
         return out
 
@@ -94,7 +94,7 @@ class DeviceResizer:
     def _resized(self, images: Sequence[Array]) -> Array:
         """(H, W, 3) of one size -> (B, rows, columns, 3), what the crop keeps of each."""
         height, width = images[0].shape[:2]
-        shape = resized_shape(height, width, self._spec)
+        shape = resized_shape(height, width, self.spec)
         down, across = self._axis(height, shape[0]), self._axis(width, shape[1])
         source = self._uploaded(images)[:, down.start : down.stop, across.start : across.stop]
         if _rows_first((height, width), shape):
@@ -110,7 +110,7 @@ class DeviceResizer:
         return staged.to(self._device, non_blocking=True)
 
     def _make_axis(self, n_in: int, n_out: int) -> _Axis:
-        start, fixed = fixed_weights(n_in, n_out, kept(n_out, self._spec.crop), self._spec.filter)
+        start, fixed = fixed_weights(n_in, n_out, kept(n_out, self.spec.crop), self.spec.filter)
         weights = torch.from_numpy(_digits(fixed).astype(np.float32)).to(self._device)
         return _Axis(start, start + len(fixed), weights)
 

@@ -10,11 +10,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from semscale.errors import SourceError
-from semscale.filling import fill, place
+from semscale.filling import fill
 from semscale.options import Options
-from semscale.run import prepared
+from semscale.run import places_of
 from semscale.sources import Location, open_source
 from semscale.timing import Clock
+from semscale.wanted import check_source, wanted
 
 SAMPLED = 128  # images embedded to measure the rate
 ROW_BYTES = 600  # metadata and tables of one image, about
@@ -37,23 +38,26 @@ class Estimate:
 def estimate(source: Location | Sequence[Location], **options: Any) -> Estimate:
     """List `source`, embed its first images into a folder that is thrown away, and extrapolate to a new output folder.
 
-    Opening the model does not count; an export that the cache does not hold yet is made, and kept there.
+    Every encoder that the metrics need embeds them. Opening models does not count, nor do the images of a reference and
+    the metrics themselves; an export that the cache does not hold yet is made, and kept there.
 
     `options` are the fields of `semscale.options.Options`.
     """
     chosen = Options(**options)
+    todo = wanted(chosen)
     opened = open_source(source, group_by=chosen.group_by)
+    check_source(todo, opened)
     count = min(len(opened), chosen.settings.limit or len(opened))
     sampled = min(SAMPLED, count)
     settings = dataclasses.replace(chosen.settings, limit=sampled, part=None)
     with TemporaryDirectory() as folder:
         sample = dataclasses.replace(chosen, settings=settings)
-        places = [place(prepared(sample), sample, Path(folder))]
-        filled = fill([opened], places, sample, clock=Clock(), on_progress=lambda _: None)
-    spec, rate = filled.store.spec, filled.images_per_second
+        places = dict.fromkeys(places_of(todo, sample, Path(folder)).values())
+        filled = fill([opened], list(places), sample, clock=Clock(), on_progress=lambda _: None)
+    rate, specs = filled.images_per_second, [store.spec for store in filled.stores]
     if rate is None:
         raise SourceError(f"{source}: none of the first {sampled} images could be read; `semscale score` lists why")
-    width = spec.image.dim * (4 if spec.dtype == "float32" else 2)
+    width = sum(spec.image.dim * (4 if spec.dtype == "float32" else 2) + ROW_BYTES for spec in specs)
     return Estimate(
         n_found=count,
         n_ignored=opened.n_ignored,
@@ -61,5 +65,5 @@ def estimate(source: Location | Sequence[Location], **options: Any) -> Estimate:
         n_sampled=sampled,
         images_per_second=rate,
         seconds=count / rate,
-        disk_bytes=count * (width + ROW_BYTES) + REPORT_BYTES,
+        disk_bytes=count * width + REPORT_BYTES,
     )

@@ -42,6 +42,9 @@ class Options:
         for name in ("metrics", "reference"):
             value = getattr(self, name)
             object.__setattr__(self, name, tuple(map(str, [value] if isinstance(value, str | Path) else value)))
+        for name in ("pairs", "head", "labels", "templates"):  # paths too, which the summary could not hold
+            value = getattr(self, name)
+            object.__setattr__(self, name, None if value is None else str(value))
         self.asked()
         if self.follow is not None and self.settings.part is not None:
             raise UsageError("--follow and --shards: parts need a source that is complete; leave one out")

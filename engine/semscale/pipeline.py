@@ -118,7 +118,7 @@ def _pass(work: _Work, targets: Sequence[Target], shards: Sequence[Shard]) -> di
     assert batch_size is not None, "who runs the pipeline knows the back end"
     with closing(_preparer(work, targets)) as prepare:
         items = _items(work.source, targets[0].store, work.index, shards)
-        depth = 4 * prepare.threads + (batch_size if work.device.resizer is None else 0)
+        depth = 4 * prepare.threads + (0 if prepare.resizes else batch_size)
         prepared = prepare.resized(ordered_map(prepare, items, workers=prepare.threads, depth=depth))
         batches = ahead(_batches(prepared, batch_size), BATCHES_AHEAD)
         data = _encoded(batches, targets, clock, work.counter)

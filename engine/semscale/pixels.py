@@ -73,7 +73,7 @@ class Preparer:
         """`specs` are those of the encoders, in their order: each image is decoded once for all of them, or with "fast"
         once for each size. `mode` is one of model.DECODES; `journal` opens one for so many threads.
 
-        A device resizes for one encoder; for several the threads do, to the same bits.
+        A device resizes for one encoder, its own; for others, and for several, the threads do, to the same bits.
 
         After a crash everything is decoded here and nothing by the device's decoder: which file it died of, only a
         decode in isolation could tell, and those are not its own.
@@ -82,11 +82,17 @@ class Preparer:
         self._max_pixels = MAX_PIXELS if settings.max_pixels is None else settings.max_pixels
         self.threads = settings.workers + (0 if device.decoder is None else 2 * DECODED_TOGETHER)
         self.journal = journal(self.threads)
-        self._resizer = device.resizer if len(self._specs) == 1 else None
+        mine = device.resizer is not None and self._specs == (device.resizer.spec,)
+        self._resizer = device.resizer if mine else None
         self._shared: SharedDecoder | None = None
         if device.decoder is not None and not self.journal.suspects:
             plain, size = partial(decode, max_pixels=self._max_pixels), DECODED_TOGETHER
             self._shared = SharedDecoder(device.decoder, plain, workers=settings.workers, batch_size=size)
+
+    @property
+    def resizes(self) -> bool:
+        """Whether a device resizes."""
+        return self._resizer is not None
 
     def __call__(self, item: Item) -> tuple[Shard, Pixels | Failure]:
         """The pixels of one item, or why there are none."""

@@ -50,7 +50,7 @@ class Run:
 
     def _repr_html_(self) -> str:
         rows = "".join(
-            f"<tr><td>{name}</td><td>{score.value:.2f}</td><td>{_ends(score.interval)}</td><td>{score.n}</td></tr>"
+            f"<tr><td>{html.escape(name)}</td><td>{score.value:.2f}</td><td>{_ends(score.interval)}</td><td>{score.n}</td></tr>"
             for name, score in self.scores.items()
         )
         head = "<tr><th>score</th><th>value</th><th>95 % interval</th><th>n</th></tr>"
@@ -78,14 +78,15 @@ def score(
     folder = Path(out) if out is not None else default_out(source)
     with clock.stage("list"):
         opened = open_sources(source, chosen, leave_out=folder)
+        real = open_sources(todo.images, dataclasses.replace(chosen, follow=None, group_by=None)) if todo.images else []
     if isinstance(opened, list):
         check_source(todo, opened[0])
-    places = _places(todo, chosen, folder / "stores", say)
+    places = places_of(todo, chosen, folder / "stores", say)
     different = list(dict.fromkeys(places.values()))
     chosen = sized(chosen, different)
     job = _Job(folder, todo, places, chosen, clock, provenance(command, started), say)
     with writing(folder, chosen.settings):
-        job = _with_references(job, on_progress)
+        job = _with_references(job, real, on_progress)
         filled = fill(opened, different, chosen, clock=clock, on_progress=on_progress, say=say)
         if chosen.settings.part is None:
             return _finished(job, filled)
@@ -112,10 +113,12 @@ class _Job:
     say: Callable[[str], None]
 
 
-def _places(todo: Wanted, chosen: Options, stores: Path, say: Callable[[str], None]) -> dict[str, Place]:
+def places_of(
+    todo: Wanted, chosen: Options, stores: Path, say: Callable[[str], None] = lambda _: None
+) -> dict[str, Place]:
     """Where each encoder lies and what runs it, by the name that metrics use; "" is the model of the options.
 
-    Names of one and the same encoder share a place.
+    Names of one and the same encoder share a place. Raises UsageError for a model that a metric cannot take.
     """
     models = {
         name: prepared(dataclasses.replace(chosen, model=name or chosen.model), say) for name in encoders(todo.asked)
@@ -132,7 +135,7 @@ def _places(todo: Wanted, chosen: Options, stores: Path, say: Callable[[str], No
     return {name: found[spec] for name, spec in specs.items()}
 
 
-def _with_references(job: _Job, on_progress: Callable[[Progress], None]) -> _Job:
+def _with_references(job: _Job, real: Iterable[Source], on_progress: Callable[[Progress], None]) -> _Job:
     """The same with the reference images embedded, by every encoder that compares with them."""
     if not job.todo.images:
         return job
@@ -140,10 +143,13 @@ def _with_references(job: _Job, on_progress: Callable[[Progress], None]) -> _Job
     root = job.folder / "reference" / "stores"
     places = [dataclasses.replace(each, store=root / each.store.name) for each in needed]
     whole = dataclasses.replace(
-        job.chosen, follow=None, index=None, settings=dataclasses.replace(job.chosen.settings, limit=None)
+        job.chosen,
+        follow=None,
+        index=None,
+        group_by=None,
+        settings=dataclasses.replace(job.chosen.settings, limit=None),
     )
-    source = open_sources(job.todo.images, whole)
-    filled = fill(source, places, whole, clock=job.clock, on_progress=on_progress, say=job.say)
+    filled = fill(real, places, whole, clock=job.clock, on_progress=on_progress, say=job.say)
     for store in filled.stores:
         if not len(store.images):
             raise UsageError(f"{', '.join(job.todo.images)}: no image could be embedded, so there is no reference")
@@ -160,7 +166,7 @@ def _finished(job: _Job, filled: Filled) -> Run:
     folder, chosen, store = job.folder, job.chosen, filled.store
     convention = alignment.preset(chosen.clip_score)
     with job.clock.stage("score"):
-        scores = score_store(store, convention)
+        scores = score_store(store, convention, large=any(one.name == "scs" for one in job.todo.asked))
         asked = [one for one in job.todo.asked if chosen.metrics or one.name != "clip-score" or scores.clip is not None]
         found = measure(
             asked, _encoded(job, filled), job.todo.beside, filled.source, scores,
@@ -204,7 +210,7 @@ def _encoded(job: _Job, filled: Filled) -> dict[str, Encoded]:
 def _texts(where: Place, texts: Sequence[str]) -> Any:
     from semscale.arrays import encode_texts
 
-    return encode_texts(list(texts), model=str(where.model), backend=where.backend, precision=where.precision)[0]
+    return encode_texts(list(texts), model=str(where.model), backend=where.backend, precision=where.precision)
 
 
 def embed(

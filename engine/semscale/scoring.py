@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from semscale.cores import usable_cores
 from semscale.metrics.alignment import Preset, clip_scores
-from semscale.metrics.consistency import Between, Pairs, corrected, pairs
+from semscale.metrics.consistency import BLOCK, MANY, Between, Pairs, corrected, pairs
 from semscale.metrics.vectors import unit_rows
 from semscale.model import Array
 from semscale.prefetch import ordered_map
@@ -60,14 +60,17 @@ class Scores:
     clip: Array | None  # (N,) CLIP score of each image; None when the store has no texts
 
 
-def score_store(store: Store, convention: Preset) -> Scores:
-    """Compute every score of a store. `convention` is the CLIP score's."""
+def score_store(store: Store, convention: Preset, *, large: bool = True) -> Scores:
+    """Compute every score of a store. `convention` is the CLIP score's.
+
+    Without `large`, groups of more than MANY images get no similarities, which take time in the square of their size.
+    """
     groups = group_rows(store)
     dim = store.spec.image.dim
     text_rows = store.text_rows() if store.spec.text is not None else np.full(len(store.images), -1)
     table = _Table(groups, dim)
     score = partial(_score_chunk, store, text_rows, convention)
-    for part in ordered_map(score, _chunks(groups, dim), workers=CORES, depth=2 * CORES):
+    for part in ordered_map(score, _chunks(groups, dim, large=large), workers=CORES, depth=2 * CORES):
         table.add(part)
     return table.finish(has_text=text_rows >= 0)
 
@@ -99,13 +102,23 @@ def _ranked(column: pa.ChunkedArray) -> tuple[list[str], Array]:
     return encoded.dictionary.take(pa.array(order)).to_pylist(), rank[encoded.indices.fill_null(-1).to_numpy()]
 
 
-def _chunks(groups: Groups, dim: int) -> Iterator[tuple[Array, Array]]:
-    """Groups of one size at a time: (g,) group numbers and their (g, n) rows, about CHUNK values each."""
+def _chunks(groups: Groups, dim: int, *, large: bool) -> Iterator[tuple[Array, Array]]:
+    """Groups of one size at a time: (g,) group numbers and their (g, n) rows, about CHUNK values each.
+
+    Without `large`, rows of groups of more than MANY come by the block, as (n,), and of no group.
+    """
     order = np.argsort(groups.of_row, kind="stable")
     sizes = np.bincount(groups.of_row, minlength=len(groups))
     starts = np.cumsum(sizes) - sizes
     for size in np.unique(sizes[sizes > 0]):
         same = np.flatnonzero(sizes == size)
+        if size > MANY and not large:
+            yield from (
+                (same[:0], order[starts[g] + np.arange(at, min(at + BLOCK, size))])
+                for g in same
+                for at in range(0, size, BLOCK)
+            )
+            continue
         together = max(1, int(CHUNK // (size * max(dim, size))))
         for first in range(0, len(same), together):
             part = same[first : first + together]
@@ -150,6 +163,8 @@ def _score_chunk(store: Store, text_rows: Array, convention: Preset, chunk: tupl
         texts = store.texts.take(text_rows[flat[with_text]])
         clip[with_text] = clip_scores(vectors[with_text], texts, convention)
     units, valid = unit_rows(vectors)
+    if not len(members):
+        return _Part(flat, valid, clip, [])
     found = list(_by_size(members, rows, units.reshape(*rows.shape, -1), valid.reshape(rows.shape)))
     return _Part(flat, valid, clip, found)
 
@@ -173,7 +188,7 @@ class _Table:
     def __init__(self, groups: Groups, dim: int) -> None:
         count, rows = len(groups), len(groups.of_row)
         self._groups, self._dim = groups, dim
-        self._n, self._clamped = np.zeros(count, np.int64), np.zeros(count, np.int64)
+        self._clamped = np.zeros(count, np.int64)
         self._scs, self._se, self._min, self._max = (np.full(count, np.nan) for _ in range(4))
         self._medoid, self._outlier = np.full(count, -1), np.full(count, -1)
         self._similarity, self._clip = np.full(rows, np.nan), np.full(rows, np.nan)
@@ -188,7 +203,6 @@ class _Table:
 
     def _add_same(self, same: _Same) -> None:
         mine, found = same.members, same.pairs
-        self._n[mine] = same.rows.shape[1]
         self._similarity[same.rows] = found.rows
         self._scs[mine], self._se[mine] = found.mean, leave_one_out_error(found.rows)
         self._clamped[mine], self._min[mine], self._max[mine] = found.n_clamped, found.minimum, found.maximum
@@ -204,9 +218,10 @@ class _Table:
         """The finished columns; `has_text` is (N,) bool."""
         between = {model: sums.value for model, sums in self._between.items()}
         base = np.array([between.get(model, np.nan) for model in self._groups.model], np.float64)
-        low, high = student_interval(self._scs, self._se, self._n, (0.0, 100.0))
+        n = np.bincount(self._groups.of_row[self._valid], minlength=len(self._groups)).astype(np.int64)
+        low, high = student_interval(self._scs, self._se, n, (0.0, 100.0))
         return Scores(
-            groups=self._groups, n=self._n, n_invalid=self._invalid(), scs=self._scs, se=self._se, low=low, high=high,
+            groups=self._groups, n=n, n_invalid=self._invalid(), scs=self._scs, se=self._se, low=low, high=high,
             corrected=corrected(self._scs, base), n_clamped=self._clamped, medoid=self._medoid, outlier=self._outlier,
             minimum=self._min, maximum=self._max, between=between, row_similarity=self._similarity,
             row_valid=self._valid, row_has_text=has_text, clip=self._clip if has_text.any() else None,

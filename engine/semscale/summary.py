@@ -35,6 +35,7 @@ class Consistency:
     corrected: float  # mean of 100 (scs - between) / (100 - between)
     n_clamped: int  # pairs below zero, counted as zero
     n_excluded: int  # groups with fewer than two valid images
+    n_invalid: int  # images with an embedding that is zeros or NaN
     higher_is_better: bool
     params: dict[str, Any]
 
@@ -51,6 +52,7 @@ class Alignment:
     n: int  # images
     n_groups: int
     n_invalid: int  # images with a text, but an embedding of either that is zeros or NaN
+    n_clamped: int  # below zero, counted as zero: images, or where the mean is clamped, that
     median: float
     sd: float
     sd_ddof: int
@@ -72,6 +74,7 @@ def consistency(scores: Scores, model: str | None = None, *, every_model: bool =
         se_groups=found.se_groups, se_images=found.se_images,
         between=_or_nan(np.mean, np.array(between)), corrected=_or_nan(np.mean, scores.corrected[used]),
         n_clamped=int(scores.n_clamped[used].sum()), n_excluded=int((mine & (scores.n < 2)).sum()),
+        n_invalid=int((mine[scores.groups.of_row] & ~scores.row_valid).sum()),
         higher_is_better=True, params={"scale": 100, "clamp": "pair", "definition": "bent2024"},
     )  # fmt: skip
 
@@ -93,22 +96,14 @@ def alignment(
     return Alignment(
         value=float(mean_score(items.sum(), len(items), convention)), low=low, high=high, level=level, method=method,
         n=len(items), n_groups=int(full.sum()), n_invalid=int(lost.sum()),
-        median=_or_nan(np.median, items), sd=_sd(items), sd_ddof=1,
+        n_clamped=_clamped(items, convention), median=_or_nan(np.median, items), sd=_sd(items), sd_ddof=1,
         higher_is_better=True, params=dataclasses.asdict(convention),
     )  # fmt: skip
 
 
-def all_scores(scores: Scores, convention: Preset) -> dict[str, dict[str, Any]]:
-    """The `scores` object of summary.json: each score overall, and `by_model`."""
-    models = sorted({name for name in scores.groups.model if name is not None})
-    by_model = {name: dataclasses.asdict(consistency(scores, name, every_model=False)) for name in models}
-    found = {"scs": {**dataclasses.asdict(consistency(scores)), "by_model": by_model}}
-    overall = alignment(scores, convention)
-    if overall is not None:
-        parts = {name: alignment(scores, convention, name, every_model=False) for name in models}
-        by_model = {name: dataclasses.asdict(part) for name, part in parts.items() if part is not None}
-        found["clip-score"] = {**dataclasses.asdict(overall), "by_model": by_model}
-    return found
+def _clamped(items: Array, convention: Preset) -> int:
+    """How many scores are 0 for being clamped; the cosine of two embeddings is never exactly 0 by itself."""
+    return {"item": int((items == 0).sum()), "mean": int(items.sum() < 0), "none": 0}[convention.clamp]
 
 
 def _ends(interval: Interval | None) -> tuple[float, float, float, str]:

@@ -20,6 +20,8 @@ from semscale.options import Options
 from semscale.perceptual import open_distance
 from semscale.planning import index_of
 
+LOOKED_AT = 16  # images, for a text
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -28,6 +30,7 @@ class Wanted:
     asked: list[Asked]
     beside: Beside
     images: list[str]  # of the reference set, still to be embedded
+    head_dim: int | None = None  # numbers of an embedding that the linear head takes
 
 
 def wanted(chosen: Options) -> Wanted:
@@ -52,13 +55,12 @@ def wanted(chosen: Options) -> Wanted:
     stored = [Path(path) for path in chosen.reference if is_reference(Path(path))]
     images = [path for path in chosen.reference if not is_reference(Path(path))]
     pairs = None if chosen.pairs is None else read_pairs(chosen.pairs)
-    if chosen.head is not None:
-        read_linear_head(chosen.head)
+    head_dim = None if chosen.head is None else read_linear_head(chosen.head).weight.size
     if images and chosen.settings.part is not None:
         raise UsageError(f"--shards and --reference {images[0]}: embed the reference first, and give its store")
     labels = None if chosen.labels is None else read_labels(chosen.labels, chosen.templates)
     head = None if chosen.head is None else Path(chosen.head)
-    return Wanted(asked, Beside(open_references(stored), pairs, labels, head), images)
+    return Wanted(asked, Beside(open_references(stored), pairs, labels, head), images, head_dim)
 
 
 def _refuse_unused(chosen: Options, asked: Sequence[Asked]) -> None:
@@ -67,6 +69,7 @@ def _refuse_unused(chosen: Options, asked: Sequence[Asked]) -> None:
         "--pairs": (Need.PAIRS, chosen.pairs is not None),
         "--head": (Need.HEAD, chosen.head is not None),
         "--labels": (Need.LABELS, chosen.labels is not None),
+        "--templates": (Need.LABELS, chosen.templates is not None),
     }
     needed = {need for one in asked for need in one.measure.needs}
     for option, (need, present) in given.items():
@@ -83,16 +86,19 @@ def _check_distance(asked: Asked) -> None:
 
 
 def check_source(wanted: Wanted, source: Source) -> None:
-    """Raise UsageError where images of pairs are not in the source, or texts are needed and the first has none."""
+    """Raise UsageError where images of pairs are not in the source, or texts are needed and no image seems to have one.
+
+    Few images are looked at, all over the source: it may hold some without a text.
+    """
     pairs = wanted.beside.pairs
     if pairs is not None:
         found = index_of(source).find(pairs.keys).tolist()
         refuse_missing(pairs, [key for key, place in zip(pairs.keys, found, strict=True) if place < 0])
     texts = [one.label for one in wanted.asked if Need.TEXTS in one.measure.needs]
     if texts and len(source):
-        first = next(source.read([0]))
-        if not isinstance(first, Failure) and first.text is None:
-            raise UsageError(f"{texts[0]} needs {Need.TEXTS.value}; {first.key} has none")
+        some = source.read(range(0, len(source), -(-len(source) // LOOKED_AT)))
+        if not any(isinstance(one, Failure) or one.text is not None for one in some):
+            raise UsageError(f"{texts[0]} needs {Need.TEXTS.value}; these images have none")
 
 
 def check_models(wanted: Wanted, models: dict[str, Path]) -> None:
@@ -109,13 +115,26 @@ def _check_model(one: Asked, model: Path, wanted: Wanted) -> None:
             f"{one.label}: {one.name} is of {one.measure.only} alone, and {spec.name} is another "
             "encoder; kid, cmmd, precision and others take any"
         )
+    namesake = one.measure.encoder_of(one.preset)
+    if spec.name != namesake and spec.name in one.measure.encoders.values():
+        raise UsageError(f"{one.name}:{one.preset} resizes as {namesake} does, not {spec.name}; ask for its own preset")
+    if Need.HEAD in one.measure.needs and wanted.head_dim != spec.dim:
+        raise UsageError(
+            f"{one.label}: {wanted.beside.head} is for embeddings of {wanted.head_dim} numbers, and {spec.name} gives "
+            f"{spec.dim}; use the encoder that the head was trained on"
+        )
     if Need.TEXT_TOWER in one.measure.needs and not (model / "text" / "model.json").exists():
         raise UsageError(f"{one.label} needs {Need.TEXT_TOWER.value}; {spec.name} reads none")
     if one.name in {"inception-score", "classifier-score"} and not (model / "image" / CLASSIFIER).exists():
         read_classifier(model / "image")
-    if Need.REFERENCE in one.measure.needs and not wanted.images:
-        assert wanted.beside.references is not None
-        wanted.beside.references.refuse_other(spec, rows=Need.ROWS in one.measure.needs)
+    if Need.REFERENCE not in one.measure.needs:
+        return
+    known = wanted.beside.references
+    assert known is not None
+    if not wanted.images:
+        known.refuse_other(spec, rows=Need.ROWS in one.measure.needs)
+    elif known.store(spec) is not None or known.saved(spec) is not None:
+        raise UsageError(f"--reference {wanted.images[0]}: there is another reference by {spec.name}; give one of them")
 
 
 def encoders(asked: Iterable[Asked]) -> list[str]:

@@ -43,11 +43,18 @@ def asked(texts: Iterable[str], *, clip_score: str = "torchmetrics") -> list[Ask
     """Read what is asked for, each text one or several with commas between; repeated ones count once.
 
     `clip_score` is the preset of the CLIP score where none is said.
-    Raises UsageError for an unknown metric, with the name that was probably meant, and for an unknown preset.
+    Raises UsageError for an unknown metric, with the name that was probably meant, for an unknown preset, and for two
+    that would have one name in the results.
     """
     words = [word.strip() for text in texts for word in text.split(",")]
-    found = [_one(word, {"clip-score": clip_score}) for word in words if word]
-    return list({one.label: one for one in found}.values())
+    found: dict[str, Asked] = {}
+    for one in (_one(word, {"clip-score": clip_score}) for word in words if word):
+        same = found.setdefault(one.label, one)
+        if same.encoder != one.encoder:
+            raise UsageError(
+                f"{one.label}: asked for by {same.encoder} and by {one.encoder}; one run takes one of them"
+            )
+    return list(found.values())
 
 
 def _one(word: str, defaults: Mapping[str, str]) -> Asked:

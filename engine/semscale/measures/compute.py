@@ -22,6 +22,7 @@ from semscale.measures.pairs_table import PairTable
 from semscale.measures.references import References
 from semscale.measures.rows import all_rows
 from semscale.metrics.alignment import Preset
+from semscale.metrics.alignment import preset as convention_of
 from semscale.model import Array, Source
 from semscale.planning import index_of
 from semscale.scoring import Groups, Scores, group_rows, score_store
@@ -36,7 +37,7 @@ class Encoded:
 
     store: Store
     tower: Path  # the exported image tower
-    encode_texts: Callable[[Sequence[str]], Array]
+    encode_texts: Callable[[Sequence[str]], tuple[Array, Array]]  # (n, D) float32, and (n,) which were cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ def measure(
         outcome = outcomes[key]
         found.entries |= entries(one, outcome, about.store.spec, n_truncated=truncated_texts(about.store))
         if isinstance(outcome, OfItems):
-            _keep(found, one, outcome, about, home)
+            _keep(found, one, outcome, about, next(iter(given.values())))
     return found
 
 
@@ -97,9 +98,14 @@ def _given(
     store = encoded.store
     groups = group_rows(store)
     real = None if beside.references is None else beside.references.store(store.spec.image)
-    scores = (lambda: first) if store is home else cache(partial(score_store, store, convention))
+    others = cache(partial(score_store, store, large=store is not home))  # of home the alignment alone is asked for
+
+    def scores(preset: str) -> Scores:
+        wanted = convention_of(preset) if preset else convention
+        return first if store is home and wanted == convention else others(wanted)
+
     return Given(
-        store=store, groups=groups, tower=encoded.tower, encode_texts=encoded.encode_texts,
+        store=store, groups=groups, tower=encoded.tower, encode_texts=cache(encoded.encode_texts),
         references=beside.references, pairs=beside.pairs, pair_pixels=pixels, labels=beside.labels, head=beside.head,
         scores=scores,
         subsets=subsets_of(store, groups), real=None if real is None else Subset(all_rows(real)),

@@ -75,11 +75,11 @@ def entries(asked: Asked, outcome: Outcome, spec: StoreSpec, *, n_truncated: int
 
 
 def _entry(asked: Asked, outcome: Outcome, spec: StoreSpec, part: str, n_truncated: int) -> dict[str, Any]:
-    """Overall, and `by_model`."""
+    """Overall, and `by_model`. Texts that were cut are counted overall alone."""
     made = encoding(spec) if asked.measure.encodes else None
     read_texts = n_truncated if asked.name in READ_TEXTS else None
     if isinstance(outcome, OfStore):
-        parts = {model: _of_store(asked, part, made, read_texts) for model, part in outcome.by_model.items()}
+        parts = {model: _of_store(asked, part, made, None) for model, part in outcome.by_model.items()}
         return {**_of_store(asked, outcome.overall, made, read_texts), "by_model": parts}
     if isinstance(outcome, OfSets):
         scores = {"": outcome.overall[part], **outcome.by_model[part]}
@@ -115,11 +115,15 @@ def _of_set(
     asked: Asked, score: Score, outcome: OfSets, model: str, made: Encoding | None, n_truncated: int | None
 ) -> Entry:
     low, high, level, method = _ends(score.interval, NO_INTERVAL)
-    params = dict(score.params)
+    params, better = dict(score.params), _better(asked)
+    cut = params.pop("n_truncated", n_truncated)
+    if better is not None and math.isfinite(score.value):
+        better = score.higher_is_better  # of a rank it is not what it is of the shares beside it
     return Entry(
         asked.name, asked.preset or None, score.value, low, high, level, method, score.n, asked.measure.per,
-        n_invalid=params.pop("n_invalid", None), n_truncated=n_truncated, n_clamped=None, seed=params.pop("seed", None),
-        median=math.nan, sd=math.nan, sd_ddof=1, n_groups=None, higher_is_better=_better(asked), encoder=made,
+        n_invalid=params.pop("n_invalid", None), n_truncated=None if model else cut, n_clamped=None,
+        seed=params.pop("seed", None),
+        median=math.nan, sd=math.nan, sd_ddof=1, n_groups=None, higher_is_better=better, encoder=made,
         warnings=outcome.warnings.get(model, ()), params=params,
     )  # fmt: skip
 
@@ -130,13 +134,15 @@ def _of_items(asked: Asked, outcome: OfItems, model: str, made: Encoding | None,
     known = np.isfinite(values)
     values, groups = values[known], groups[known]
     low, high, level, method = _ends(_interval(values, groups, outcome.bounds), "too few to tell")
+    params = {key: value for key, value in outcome.params.items() if not (model and key.startswith("n_"))}  # of all
     return Entry(
         asked.name, asked.preset or None, float(values.mean()) if len(values) else math.nan, low, high, level, method,
         len(values), outcome.per,
-        n_invalid=None if model else outcome.n_invalid, n_truncated=n_truncated, n_clamped=None, seed=None,
+        n_invalid=None if model else outcome.n_invalid,
+        n_truncated=None if model else params.pop("n_truncated", n_truncated), n_clamped=None, seed=None,
         median=float(np.median(values)) if len(values) else math.nan,
         sd=float(values.std(ddof=1)) if len(values) > 1 else math.nan, sd_ddof=1, n_groups=len(np.unique(groups)),
-        higher_is_better=_better(asked), encoder=made, warnings=(), params=dict(outcome.params),
+        higher_is_better=_better(asked), encoder=made, warnings=(), params=params,
     )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -39,13 +39,13 @@ class Given:
     store: Store
     groups: Groups
     tower: Path  # the exported image tower
-    encode_texts: Callable[[Sequence[str]], Array]  # (n, D) float32 of the same model's text tower
+    encode_texts: Callable[[tuple[str, ...]], tuple[Array, Array]]  # as `arrays.encode_texts`, each once
     references: References | None
     pairs: PairTable | None
     pair_pixels: PairPixels | None  # of those pairs, where a metric compares pixels
     labels: Labels | None
     head: Path | None
-    scores: Callable[[], Scores]  # consistency and alignment of the store, computed once
+    scores: Callable[[str], Scores]  # by preset of the CLIP score, "" for the run's own; each computed once
     subsets: Mapping[str, Subset]  # "" for all images, and one for each named model
     real: Subset | None  # the reference set's embeddings by this encoder; None where there are none
 
@@ -57,9 +57,12 @@ class Given:
 
 
 def subsets_of(store: Store, groups: Groups) -> dict[str, Subset]:
-    """All images, and where models have names, those of each."""
+    """All images, and where models have names, those of each; the very same where one model made all."""
     found = {"": Subset(all_rows(store))}
-    names = np.array([*groups.model, None], dtype=object)[groups.of_row]
-    for name in sorted({name for name in groups.model if name is not None}):
-        found[name] = Subset(StoredRows(store.images, np.flatnonzero(names == name)))
+    names = sorted({name for name in groups.model if name is not None})
+    number = {name: at for at, name in enumerate(names)}
+    of_row = np.array([*(number.get(name, -1) for name in groups.model), -1])[groups.of_row]  # type: ignore[arg-type]
+    for name in names:
+        rows = np.flatnonzero(of_row == number[name])
+        found[name] = found[""] if len(rows) == len(of_row) else Subset(StoredRows(store.images, rows))
     return found

@@ -12,6 +12,7 @@ from semscale.measures.measure import OfItems
 from semscale.measures.rows import StoredRows
 from semscale.metrics.description import FewSamplesWarning
 from semscale.metrics.diversity import mean_distance, mode_count, vendi
+from semscale.metrics.features import BLOCK
 from semscale.model import Array, Score
 
 LEAST = 2  # valid images of a group, as for scs
@@ -48,7 +49,8 @@ def _of_groups(
         for group in range(len(groups)):
             rows = order[bounded[group] : bounded[group + 1]]
             if len(rows):
-                score = measured(StoredRows(given.store.images, rows)[:])
+                mine = StoredRows(given.store.images, rows)
+                score = measured(mine if len(rows) > BLOCK else mine[:])  # type: ignore[arg-type]
                 invalid += int(score.params["n_invalid"])
                 values[group] = score.value if score.n >= LEAST else np.nan
     excluded = {"n_excluded": int(np.isnan(values).sum()), "least_images": LEAST}

@@ -15,9 +15,10 @@ from semscale.model import Array
 def quality(given: Given, preset: str) -> OfItems:
     """CLIP-IQA of each image; the preset names the pair of prompts."""
     prompts = ANTONYMS[preset]
-    positive, negative = given.encode_texts(prompts)
+    (positive, negative), cut = given.encode_texts(tuple(prompts))
     values = clip_iqa_scores(all_rows(given.store), positive, negative)  # type: ignore[arg-type]
-    return _of_images(given, values, (0.0, 1.0), {"prompts": list(prompts), "scale": SCALE})
+    params = {"prompts": list(prompts), "scale": SCALE, "n_truncated": int(cut.sum())}
+    return _of_images(given, values, (0.0, 1.0), params)
 
 
 def rating(given: Given, _: str) -> OfItems:

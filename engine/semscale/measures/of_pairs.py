@@ -30,7 +30,7 @@ def rows_of(store: Store, keys: list[str]) -> Array:
 def directional(given: Given, _: str) -> OfItems:
     """The cosine of each edit of an image and that of its text; texts from the table, else those of the images."""
     table, source, edited = _sides(given)
-    texts = _texts(given, table, source, edited)
+    texts, counted = _texts(given, table, source, edited)
     values, valid = np.full(len(table), np.nan), np.zeros(len(table), bool)
     for at in range(0, len(table), BLOCK):
         part = slice(at, at + BLOCK)
@@ -38,7 +38,7 @@ def directional(given: Given, _: str) -> OfItems:
         values[part] = directional_cosines(*four)
         valid[part] = np.logical_and.reduce([unit_rows(one)[1] for one in four])
     undefined = int((valid & np.isnan(values)).sum())
-    params = {"tau": TAU, "n_undefined": undefined}
+    params = {"tau": TAU, "n_undefined": undefined, **counted}
     return _of_pairs(given, edited, values, (-1.0, 1.0), int((~valid).sum()), params)
 
 
@@ -60,7 +60,8 @@ def pixels(name: str, bounds: tuple[float, float]) -> Callable[[Given, str], OfI
         assert given.pair_pixels is not None, "given wherever pairs are"
         values = given.pair_pixels.values(name, preset)
         identical = np.isinf(values)
-        params = {"n_identical": int(identical.sum())} if name == "psnr" else {}
+        params = dict(given.pair_pixels.made_by(name, preset))
+        params |= {"n_identical": int(identical.sum())} if name == "psnr" else {}
         missing = int(np.isnan(values).sum())
         return _of_pairs(given, edited, np.where(identical, np.nan, values), bounds, missing, params)
 
@@ -78,13 +79,15 @@ def _vectors(given: Given, rows: Array) -> Array:
     return np.where((rows >= 0)[:, None], found, np.nan)
 
 
-def _texts(given: Given, table: PairTable, source: Array, edited: Array) -> list[Callable[[slice], Array]]:
-    """What gives the embeddings of the texts of some pairs, source and edited."""
+def _texts(
+    given: Given, table: PairTable, source: Array, edited: Array
+) -> tuple[list[Callable[[slice], Array]], dict[str, int]]:
+    """What gives the embeddings of the texts of some pairs, source and edited; how many of the table's were cut."""
     if table.texts is not None:
-        distinct = list(dict.fromkeys([*table.texts[0], *table.texts[1]]))
-        vectors, place = given.encode_texts(distinct), {text: row for row, text in enumerate(distinct)}
+        distinct = tuple(dict.fromkeys([*table.texts[0], *table.texts[1]]))
+        (vectors, cut), place = given.encode_texts(distinct), {text: row for row, text in enumerate(distinct)}
         sides = [np.array([place[text] for text in side]) for side in table.texts]
-        return [lambda part, side=side: vectors[side[part]] for side in sides]
+        return [lambda part, side=side: vectors[side[part]] for side in sides], {"n_truncated": int(cut.sum())}
     text_rows, texts = given.store.text_rows(), given.store.texts
     if not len(texts):
         raise UsageError(f"{table.path}: has no texts, nor have the images; add source_text and edited_text")
@@ -93,7 +96,7 @@ def _texts(given: Given, table: PairTable, source: Array, edited: Array) -> list
         mine = np.where(rows[part] >= 0, text_rows[np.maximum(rows[part], 0)], -1)
         return np.where((mine >= 0)[:, None], texts.take(np.maximum(mine, 0)), np.nan)
 
-    return [lambda part, rows=rows: of_images(rows, part) for rows in (source, edited)]
+    return [lambda part, rows=rows: of_images(rows, part) for rows in (source, edited)], {}
 
 
 def _of_pairs(

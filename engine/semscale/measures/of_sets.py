@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from semscale.errors import UsageError
-from semscale.heads import read_classifier
+from semscale.heads import Classifier, read_classifier
 from semscale.measures.given import Given, Subset
 from semscale.measures.measure import OfSets
+from semscale.measures.rows import StoredRows
 from semscale.metrics.description import Description, FewSamplesWarning
-from semscale.metrics.features import slices
 from semscale.metrics.frechet import FD_DINOV2, FID, FID_CLIP, FID_INFINITY, fid_infinity, frechet
 from semscale.metrics.inception_score import CLASSIFIER_SCORE, INCEPTION_SCORE, inception_score
 from semscale.metrics.kernel_distance import cmmd, kid
@@ -21,7 +21,7 @@ from semscale.metrics.manifold import PRESETS as MANIFOLD
 from semscale.metrics.manifold import prdc
 from semscale.metrics.memorisation import memorisation_distance, mifid
 from semscale.metrics.moments import Moments
-from semscale.model import Score
+from semscale.model import Array, Score
 
 Compared = Callable[[Subset, Given, str], Mapping[str, Score]]  # of one subset, under one preset
 
@@ -33,7 +33,10 @@ def of_sets(compare: Compared, *names: str) -> Callable[[Given, str], OfSets]:
     """
 
     def compute(given: Given, preset: str) -> OfSets:
-        found = {model: _told(compare, subset, given, preset, names) for model, subset in given.subsets.items()}
+        found: dict[str, tuple[Mapping[str, Score], tuple[str, ...]]] = {}
+        for model, subset in given.subsets.items():
+            known_of = found.get("") if subset is given.subsets[""] else None  # the only model is all images
+            found[model] = known_of or _told(compare, subset, given, preset, names)
         known = list(dict.fromkeys(name for scores, _ in found.values() for name in scores))
         lacking = {name: Score(name, float("nan"), 0, None, False, {}) for name in known}
         filled = {model: {**lacking, **scores} for model, (scores, _) in found.items()}
@@ -107,11 +110,39 @@ def _mifid(subset: Subset, given: Given, preset: str) -> Mapping[str, Score]:
     return {distance.metric: distance, "mifid": mifid(frechet(_moments(given), subset.moments), distance)}
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Logits:
+    """(N, K) logits as metrics read an array, computed block by block: of a million images they take gigabytes."""
+
+    rows: StoredRows
+    classifier: Classifier
+
+    @property
+    def dtype(self) -> np.dtype[np.float64]:
+        """Of what is read."""
+        return np.dtype(np.float64)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """N and K."""
+        return len(self.rows), len(self.classifier.weight)
+
+    @property
+    def ndim(self) -> int:
+        """2."""
+        return 2
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, key: slice | Array) -> Array:
+        return self.classifier.logits(self.rows[key])
+
+
 def _classes(described: Description) -> Compared:
     def compare(subset: Subset, given: Given, preset: str) -> Mapping[str, Score]:
         classifier = read_classifier(given.tower)
-        logits = np.concatenate([classifier.logits(part) for part in slices(subset.rows)])
-        score = inception_score(logits, preset=preset, name=described.name)
+        score = inception_score(_Logits(subset.rows, classifier), preset=preset, name=described.name)  # type: ignore[arg-type]
         return {score.metric: replace(score, params={**score.params, "classifier_sha256": classifier.sha256})}
 
     return compare

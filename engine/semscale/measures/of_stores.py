@@ -11,14 +11,14 @@ from semscale.metrics.alignment import preset as convention_of
 
 def consistency(given: Given, _: str) -> OfStore:
     """The Semantic Consistency Score."""
-    scores = given.scores()
+    scores = given.scores("")
     by_model = {m: summary.consistency(scores, m, every_model=False) for m in given.subsets if m}
     return OfStore(summary.consistency(scores), by_model)
 
 
 def alignment(given: Given, preset: str) -> OfStore:
     """The CLIP score. Raises UsageError where no image has a text."""
-    scores, convention = given.scores(), convention_of(preset)
+    scores, convention = given.scores(preset), convention_of(preset)
     overall = summary.alignment(scores, convention)
     if overall is None:
         raise UsageError(f"{given.store.spec.source}: no image has a text, so there is no CLIP score")

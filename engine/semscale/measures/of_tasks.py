@@ -21,7 +21,7 @@ def _classes(subset: Subset, given: Given, _: str) -> Mapping[str, Score]:
     """Top-1 and top-5 of the images whose group is one of the labels."""
     labels = given.labels
     assert labels is not None, "checked before anything was embedded"
-    texts = given.encode_texts(prompts(labels.names, labels.templates))
+    texts, cut = given.encode_texts(tuple(prompts(labels.names, labels.templates)))
     classes = class_vectors(texts.reshape(len(labels.names), len(labels.templates), -1))
     place = {name: number for number, name in enumerate(labels.names)}
     group = given.groups.of_row[subset.rows.rows]
@@ -31,6 +31,7 @@ def _classes(subset: Subset, given: Given, _: str) -> Mapping[str, Score]:
     known = replace(subset.rows, rows=subset.rows.rows[truth >= 0])
     found = zero_shot(known, classes, truth[truth >= 0])  # type: ignore[arg-type]
     facts = {"n_unlabelled": int((truth < 0).sum()), "labels": len(place), "templates": list(labels.templates)}
+    facts["n_truncated"] = int(cut.sum())
     of_class = {name: float(share) for name, share in zip(labels.names, found.per_class, strict=True)}
     facts |= {"per_class": of_class, "confusion": _confusion(found.confusion, labels.names)}
     return {one.metric: replace(one, params={**one.params, **facts}) for one in (found.top1, found.top5)}

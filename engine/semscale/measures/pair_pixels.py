@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -21,18 +24,28 @@ from semscale.prefetch import ordered_map
 TOGETHER = 16  # pairs whose files are in memory at once
 
 Compare = Callable[[Array, Array], float]  # (H, W, 3) uint8 of both -> the value
-METRICS: Mapping[str, Callable[[str, str], Compare]] = {  # of a preset and, for lpips, an exported folder
-    "mse": lambda *_: mse,
-    "psnr": lambda *_: psnr,
-    "ssim": lambda preset, _: lambda a, b: ssim(a, b, preset=preset),
-    "ms-ssim": lambda preset, _: lambda a, b: ms_ssim(a, b, preset=preset),
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One metric of pixels, and what made it."""
+
+    compare: Compare
+    made_by: Mapping[str, Any] = field(default_factory=dict)  # hashes of its weights, where it has any
+
+
+METRICS: Mapping[str, Callable[[str, str], Comparison]] = {  # of a preset and, for lpips, an exported folder
+    "mse": lambda *_: Comparison(mse),
+    "psnr": lambda *_: Comparison(psnr),
+    "ssim": lambda preset, _: Comparison(lambda a, b: ssim(a, b, preset=preset)),
+    "ms-ssim": lambda preset, _: Comparison(lambda a, b: ms_ssim(a, b, preset=preset)),
     "lpips": lambda _, folder: _distance(folder),
 }
 
 
-def _distance(folder: str) -> Compare:
+def _distance(folder: str) -> Comparison:
     distance = open_distance(folder, threads=1)  # pairs are compared side by side
-    return lambda a, b: float(distance(a[None], b[None])[0])
+    return Comparison(lambda a, b: float(distance(a[None], b[None])[0]), dataclasses.asdict(distance.spec))
 
 
 class PairPixels:
@@ -43,7 +56,7 @@ class PairPixels:
         pairs: PairTable,
         source: Source,
         index: KeyIndex,
-        compare: Mapping[tuple[str, str], Compare],
+        compare: Mapping[tuple[str, str], Comparison],
         *,
         readable: frozenset[str],
         max_pixels: int | None,
@@ -59,6 +72,10 @@ class PairPixels:
     def values(self, name: str, preset: str) -> Array:
         """(P,) float64, NaN where there is no value; see `reasons`."""
         return self._found[0][name, preset]
+
+    def made_by(self, name: str, preset: str) -> Mapping[str, Any]:
+        """What made the values of a metric."""
+        return self._compare[name, preset].made_by
 
     @property
     def reasons(self) -> list[str | None]:
@@ -103,9 +120,9 @@ class PairPixels:
             except InputError as error:
                 return {}, [f"{side}: {error.message}"]
         values, reasons = {}, []
-        for wanted, compare in self._compare.items():
+        for wanted, one in self._compare.items():
             try:
-                values[wanted] = compare(*images)
+                values[wanted] = one.compare(*images)
             except UsageError as error:  # of another size, or too small
                 reasons.append(str(error))
         return values, reasons

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from semscale.accounts import tallied
 from semscale.errors import StoreError, UsageError
 from semscale.files import replacing
 from semscale.measures.rows import all_rows
@@ -91,13 +92,26 @@ def is_reference(path: Path) -> bool:
 
 
 def open_references(paths: Sequence[Path]) -> References:
-    """Open stores, results of `semscale score` and files of statistics. Raises UsageError where there is none."""
+    """Open stores, results of `semscale score` and files of statistics.
+
+    Raises UsageError where there is none, where a store is not finished, and where two are of one encoder.
+    """
     files = [path for path in paths if path.suffix == SUFFIX]
     stores = [open_store(found) for path in paths if path.suffix != SUFFIX for found in stores_in(path)]
-    for store in stores:
-        if not len(store.images):
-            raise UsageError(f"{store.path}: holds no embeddings; `semscale score` into it first")
+    for number, store in enumerate(stores):
+        _refuse_unfinished(store)
+        for other in stores[:number]:
+            if same(store.spec.image, other.spec.image):
+                raise UsageError(f"{other.path} and {store.path}: two references by {store.spec.image.name}; give one")
     return References(tuple(stores), tuple(read_statistics(path) for path in files))
+
+
+def _refuse_unfinished(store: Store) -> None:
+    """Raise UsageError for a store without embeddings, and for one of a run that has not ended."""
+    if not len(store.images):
+        raise UsageError(f"{store.path}: holds no embeddings; `semscale score` into it first")
+    if left := tallied(store)["n_left"]:
+        raise UsageError(f"{store.path}: {left} of its images are still to be embedded; let that run end first")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +135,7 @@ def save_reference(path: Path, out: Path) -> Saved:
     if len(found) > 1:
         raise UsageError(f"{path}: holds {len(found)} stores; give one of {', '.join(map(str, found))}")
     store = open_store(found[0])
+    _refuse_unfinished(store)
     made = moments(all_rows(store))  # type: ignore[arg-type]
     if made.n < 2:
         raise UsageError(f"{store.path}: has {made.n} valid embeddings, and a covariance takes two")

@@ -73,7 +73,8 @@ def averaged(table: pa.Table) -> pa.Table:
 
 def not_averaged(table: pa.Table) -> pa.Table:
     """Return the groups without a consistency: fewer than two valid images."""
-    return table.filter(pc.is_null(table["scs"])).sort_by([("model", "ascending"), ("group", "ascending")])
+    few = pc.and_(pc.is_null(table["scs"]), pc.less(table["n"], 2))  # large groups have none where nobody asked for it
+    return table.filter(few).sort_by([("model", "ascending"), ("group", "ascending")])
 
 
 def rows(table: pa.Table) -> list[Group]:
