@@ -262,3 +262,40 @@ def test_texts_are_looked_for_all_over_a_source(call, tmp_path):
     told = call("--metrics", "clip-score", "-o", "new", exit_code=2)
     assert "clip-score needs a text for each image; give a source with texts; these images have none" in told
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("where", ["out/reference", "out/reference/photos"])
+def test_reference_images_may_not_lie_where_their_embeddings_are_kept(call, tmp_path, where):
+    write_tree(tmp_path / where, ["1.png", "2.png"])
+    assert "embeddings of the reference are kept there" in call(
+        "--metrics", "fid-clip", "--reference", where, "-o", "out", exit_code=2
+    )
+    assert not list((tmp_path / "out").rglob("stores"))
+
+
+def test_rows_of_zeros_count_nowhere_when_embeddings_have_length_1(call, tmp_path):
+    write_tree(tmp_path / "real", [f"{n:02}.png" for n in range(20)])
+    call("--metrics", "fid-clip", "--reference", "real", "-o", "a")
+    [file] = (tmp_path / "a/reference/stores/fake--model/img_emb").iterdir()
+    rows = np.load(file)
+    rows[3] = 0
+    np.save(file, rows)
+    entry = call("--metrics", "fid-clip", "--reference", "a/reference", "-o", "b")["scores"]["fid-clip"]
+    assert (entry["params"]["n_a"], entry["n_invalid"]) == (len(rows) - 1, 1)
+
+
+def test_a_pair_that_is_there_twice_and_no_metric_at_all_are_refused(call, tmp_path):
+    there, back = f"{NAMES[0]},{NAMES[1]}\n", f"{NAMES[1]},{NAMES[0]}\n"
+    (tmp_path / "pairs.csv").write_text(f"source,edited\n{there}{back}{there}")
+    assert "row 3 is row 1 again" in call("--metrics", "psnr", "--pairs", "pairs.csv", "-o", "new", exit_code=2)
+    assert "no metric is named" in call("--metrics", ",", "-o", "new", exit_code=2)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_number_of_too_few_items_and_no_number_at_all_say_why(call, tmp_path):
+    (tmp_path / "pairs.csv").write_text(f"source,edited\n{NAMES[0]},{NAMES[0]}\n")
+    scores = call("--metrics", "mse,psnr,scs,vendi", "--pairs", "pairs.csv", "--limit", 1, "-o", "out")["scores"]
+    assert scores["mse"]["warnings"] == ["mse of 1 pairs: below 2 it says little"]
+    assert scores["psnr"]["warnings"] == ["no pair counts, so there is no value"]
+    assert scores["scs"]["warnings"] == ["no group has two valid images, so there is no value"]
+    assert scores["vendi"]["warnings"] == ["no group counts, so there is no value"]

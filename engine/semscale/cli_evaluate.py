@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,12 +39,16 @@ def evaluate(table: Path, metric: str, as_json: bool, quiet: bool, **options: An
         raise click.UsageError(f"--{next(iter(chosen)).replace('_', '-')} is for --metric mean-iou.")
     from semscale import evaluation
     from semscale.console import Console
+    from semscale.metrics.description import FewSamplesWarning
 
     console = Console(quiet=quiet)
-    found = evaluation.evaluate(table, metric, **options, **chosen)
-    for line in _lines(found):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", FewSamplesWarning)
+        found = evaluation.evaluate(table, metric, **options, **chosen)
+    told = list(dict.fromkeys(str(each.message) for each in caught))
+    for line in (*_lines(found), *told):
         console.say(line)
-    emit(as_json, _as_json(found))
+    emit(as_json, {**_as_json(found), "warnings": told})
 
 
 def _lines(found: Evaluation) -> Iterator[str]:

@@ -24,10 +24,10 @@ def read_linear_head(path: str | Path) -> LinearHead:
     missing, damaged or of another shape, and MissingDependencyError for .safetensors without that package.
     """
     path = Path(path)
-    if path.suffix not in READERS:
-        raise ModelError(f"{path}: a head is read from {', '.join(READERS)}; got {path.suffix or 'no suffix'!r}")
     if not path.is_file():
         raise ModelError(f"{path}: no such file; give the file of a linear head")
+    if path.suffix not in READERS:
+        raise ModelError(f"{path}: a head is read from {', '.join(READERS)}; got {path.suffix or 'no suffix'!r}")
     try:
         content = path.read_bytes()
         tensors = READERS[path.suffix](content)

@@ -63,6 +63,8 @@ class Options:
         one with a prefix does, cannot be in one run. Raises UsageError for those, and for an unknown metric.
         """
         found = asked(self.metrics or DEFAULT_METRICS, clip_score=self.clip_score)
+        if not found:
+            raise UsageError("no metric is named; `semscale metrics` lists them, and without the option it is scs")
         prefix = alignment.preset(self.clip_score).prefix
         for one in found:
             if one.name == "clip-score" and alignment.preset(one.preset).prefix != prefix:

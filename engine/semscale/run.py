@@ -78,7 +78,7 @@ def score(
     folder = Path(out) if out is not None else default_out(source)
     with clock.stage("list"):
         opened = open_sources(source, chosen, leave_out=folder)
-        real = open_sources(todo.images, dataclasses.replace(chosen, follow=None, group_by=None)) if todo.images else []
+        real = _reference_images(todo, chosen, folder)
     if isinstance(opened, list):
         check_source(todo, opened[0])
     places = places_of(todo, chosen, folder / "stores", say)
@@ -98,6 +98,19 @@ def score(
             return _finished(job, filled)
     except StoreLockedError:  # another part, finished at the same moment, does it
         return Run(folder, summary)
+
+
+def _reference_images(todo: Wanted, chosen: Options, folder: Path) -> Iterable[Source]:
+    """The images to compare with. Raises UsageError for those that lie where their own embeddings will be."""
+    ours = (folder / "reference").resolve()
+    for path in todo.images:
+        where = Path(path).resolve()
+        if where == ours or ours in where.parents:
+            raise UsageError(
+                f"{path}: embeddings of the reference are kept there; move the images, or choose another -o"
+            )
+    once = dataclasses.replace(chosen, follow=None, group_by=None)
+    return open_sources(todo.images, once, leave_out=folder) if todo.images else []
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,6 +123,8 @@ def _check_model(one: Asked, model: Path, wanted: Wanted) -> None:
             f"{one.label}: {wanted.beside.head} is for embeddings of {wanted.head_dim} numbers, and {spec.name} gives "
             f"{spec.dim}; use the encoder that the head was trained on"
         )
+    if one.name == "fid-clip" and not spec.normalized:
+        raise UsageError(f"{one.label}: is of embeddings of length 1, as CLIP's, and {spec.name} gives raw ones")
     if Need.TEXT_TOWER in one.measure.needs and not (model / "text" / "model.json").exists():
         raise UsageError(f"{one.label} needs {Need.TEXT_TOWER.value}; {spec.name} reads none")
     if one.name in {"inception-score", "classifier-score"} and not (model / "image" / CLASSIFIER).exists():

@@ -12,6 +12,7 @@ import numpy as np
 
 from semscale.measures.asked import Asked
 from semscale.measures.measure import OfItems, OfSets, OfStore, Outcome
+from semscale.metrics.registry import METRICS
 from semscale.model import Array, Interval, Score
 from semscale.stats.intervals import LEVEL, clustered_mean_interval, mean_interval
 from semscale.store_spec import StoreSpec
@@ -97,6 +98,7 @@ def _models(outcome: OfItems) -> list[str]:
 def _of_store(asked: Asked, part: Any, made: Encoding | None, n_truncated: int | None) -> dict[str, Any]:
     """Fields that have names of their own stay; what every entry has is added."""
     fields = dataclasses.asdict(part)
+    lacking = "group has two valid images" if isinstance(part, Consistency) else "image counts"
     common = {
         "name": asked.name,
         "per": "group" if isinstance(part, Consistency) else "image",
@@ -106,9 +108,26 @@ def _of_store(asked: Asked, part: Any, made: Encoding | None, n_truncated: int |
         "n_clamped": fields.get("n_clamped"),
         "seed": None,
         "encoder": None if made is None else dataclasses.asdict(made),
-        "warnings": (),
+        "warnings": _empty(fields["value"], lacking),
     }
     return {**fields, **common}
+
+
+def _empty(value: float, why: str) -> tuple[str, ...]:
+    """Why there is no value, where there is none."""
+    return () if math.isfinite(value) else (f"no {why}, so there is no value",)
+
+
+def _of_this(asked: Asked, warnings: tuple[str, ...]) -> tuple[str, ...]:
+    """Without what is said of metrics that were computed on the way; MiFID rests on all of them."""
+    own = {asked.name, *(METRICS if asked.name == "mifid" else ())}
+    return tuple(why for why in warnings if why.split(" of ")[0] in own or why.split(" of ")[0] not in METRICS)
+
+
+def _few(asked: Asked, n: int, per: str) -> tuple[str, ...]:
+    """What to say of a mean over so few items."""
+    least = asked.measure.described.smallest_n if per != "group" else 1
+    return (f"{asked.name} of {n} {per}s: below {least} it says little",) if 0 < n < least else ()
 
 
 def _of_set(
@@ -124,7 +143,7 @@ def _of_set(
         n_invalid=params.pop("n_invalid", None), n_truncated=None if model else cut, n_clamped=None,
         seed=params.pop("seed", None),
         median=math.nan, sd=math.nan, sd_ddof=1, n_groups=None, higher_is_better=better, encoder=made,
-        warnings=outcome.warnings.get(model, ()), params=params,
+        warnings=_of_this(asked, outcome.warnings.get(model, ())), params=params,
     )  # fmt: skip
 
 
@@ -134,6 +153,7 @@ def _of_items(asked: Asked, outcome: OfItems, model: str, made: Encoding | None,
     known = np.isfinite(values)
     values, groups = values[known], groups[known]
     low, high, level, method = _ends(_interval(values, groups, outcome.bounds), "too few to tell")
+    told = _few(asked, len(values), outcome.per) or (() if len(values) else _empty(math.nan, f"{outcome.per} counts"))
     params = {key: value for key, value in outcome.params.items() if not (model and key.startswith("n_"))}  # of all
     return Entry(
         asked.name, asked.preset or None, float(values.mean()) if len(values) else math.nan, low, high, level, method,
@@ -142,7 +162,8 @@ def _of_items(asked: Asked, outcome: OfItems, model: str, made: Encoding | None,
         n_truncated=None if model else params.pop("n_truncated", n_truncated), n_clamped=None, seed=None,
         median=float(np.median(values)) if len(values) else math.nan,
         sd=float(values.std(ddof=1)) if len(values) > 1 else math.nan, sd_ddof=1, n_groups=len(np.unique(groups)),
-        higher_is_better=_better(asked), encoder=made, warnings=(), params=params,
+        higher_is_better=_better(asked), encoder=made, params=params,
+        warnings=told,
     )  # fmt: skip
 
 

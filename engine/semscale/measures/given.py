@@ -13,7 +13,7 @@ from semscale.measures.labels import Labels
 from semscale.measures.pair_pixels import PairPixels
 from semscale.measures.pairs_table import PairTable
 from semscale.measures.references import References
-from semscale.measures.rows import StoredRows, all_rows
+from semscale.measures.rows import StoredRows, all_rows, some_rows
 from semscale.metrics.moments import Moments, moments
 from semscale.model import Array
 from semscale.scoring import Groups, Scores
@@ -64,5 +64,5 @@ def subsets_of(store: Store, groups: Groups) -> dict[str, Subset]:
     of_row = np.array([*(number.get(name, -1) for name in groups.model), -1])[groups.of_row]  # type: ignore[arg-type]
     for name in names:
         rows = np.flatnonzero(of_row == number[name])
-        found[name] = found[""] if len(rows) == len(of_row) else Subset(StoredRows(store.images, rows))
+        found[name] = found[""] if len(rows) == len(of_row) else Subset(some_rows(store, rows))
     return found

@@ -23,7 +23,8 @@ def read_labels(names: str | Path, templates: str | Path | None = None) -> Label
     try:
         prompts(found.names, found.templates)
     except UsageError as error:
-        raise UsageError(f"{names}: {error}") from error
+        wrong = templates if templates is not None and "template" in str(error) else names
+        raise UsageError(f"{wrong}: {error}") from error
     return found
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from semscale.measures.given import Given
 from semscale.measures.measure import OfItems
-from semscale.measures.rows import StoredRows
+from semscale.measures.rows import some_rows
 from semscale.metrics.description import FewSamplesWarning
 from semscale.metrics.diversity import mean_distance, mode_count, vendi
 from semscale.metrics.features import BLOCK
@@ -49,7 +49,7 @@ def _of_groups(
         for group in range(len(groups)):
             rows = order[bounded[group] : bounded[group + 1]]
             if len(rows):
-                mine = StoredRows(given.store.images, rows)
+                mine = some_rows(given.store, rows)
                 score = measured(mine if len(rows) > BLOCK else mine[:])  # type: ignore[arg-type]
                 invalid += int(score.params["n_invalid"])
                 values[group] = score.value if score.n >= LEAST else np.nan

@@ -12,7 +12,7 @@ from semscale.errors import UsageError
 from semscale.measures.given import Given
 from semscale.measures.measure import OfItems
 from semscale.measures.pairs_table import PairTable
-from semscale.measures.rows import StoredRows
+from semscale.measures.rows import some_rows
 from semscale.metrics.directional import TAU, directional_cosines, image_similarities
 from semscale.metrics.vectors import unit_rows
 from semscale.model import Array
@@ -75,7 +75,7 @@ def _sides(given: Given) -> tuple[PairTable, Array, Array]:
 
 def _vectors(given: Given, rows: Array) -> Array:
     """(k, D) embeddings, NaN where an image gave none."""
-    found = StoredRows(given.store.images, np.maximum(rows, 0))[:] if len(given.store.images) else np.empty((0, 1))
+    found = some_rows(given.store, np.maximum(rows, 0))[:] if len(given.store.images) else np.empty((0, 1))
     return np.where((rows >= 0)[:, None], found, np.nan)
 
 

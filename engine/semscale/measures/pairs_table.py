@@ -56,7 +56,16 @@ def read_pairs(path: str | Path) -> PairTable:
         raise UsageError(f"{path}: has {given[0]!r} alone; give both of {' and '.join(TEXTS)}, or neither")
     source, edited = (_whole(table, name, path) for name in KEYS)
     texts = (_whole(table, TEXTS[0], path), _whole(table, TEXTS[1], path)) if given else None
+    _refuse_repeats(path, list(zip(source, edited, *(texts or ()), strict=True)))
     return PairTable(path, source, edited, texts)
+
+
+def _refuse_repeats(path: Path, rows: Sequence[tuple[str, ...]]) -> None:
+    """Raise UsageError where a pair is there twice, which would count it twice."""
+    first: dict[tuple[str, ...], int] = {}
+    for number, row in enumerate(rows, start=1):
+        if first.setdefault(row, number) != number:
+            raise UsageError(f"{path}: row {number} is row {first[row]} again; keep one")
 
 
 def refuse_missing(pairs: PairTable, missing: Sequence[str]) -> None:

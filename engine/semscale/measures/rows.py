@@ -16,6 +16,7 @@ class StoredRows:
 
     vectors: Rows
     rows: Array  # (n,) row of `vectors` of each
+    unit: bool  # whether all have length 1: then a row of zeros is none, and is read as NaN
 
     @property
     def dtype(self) -> np.dtype[np.float32]:
@@ -37,9 +38,17 @@ class StoredRows:
 
     def __getitem__(self, key: slice | Array) -> Array:
         """(k, D) float32 for a slice or (k,) numbers of rows."""
-        return self.vectors.take(self.rows[key])
+        found = self.vectors.take(self.rows[key])
+        if self.unit:
+            found[~found.any(axis=1)] = np.nan
+        return found
 
 
 def all_rows(store: Store) -> StoredRows:
     """Every embedding of a store."""
-    return StoredRows(store.images, np.arange(len(store.images)))
+    return some_rows(store, np.arange(len(store.images)))
+
+
+def some_rows(store: Store, rows: Array) -> StoredRows:
+    """The embeddings of (n,) rows of a store."""
+    return StoredRows(store.images, rows, store.spec.image.normalized)

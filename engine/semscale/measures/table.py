@@ -71,7 +71,7 @@ def _groups() -> tuple[Measure, ...]:
 
 def _pairs() -> tuple[Measure, ...]:
     errors = ((MSE, "per-image", ENDLESS), (PSNR, "per-image", ENDLESS))
-    structure = ((SSIM, "scikit-image", (-1.0, 1.0)), (MS_SSIM, "grey", (-1.0, 1.0)))
+    structure = ((SSIM, "scikit-image", (-1.0, 1.0)), (MS_SSIM, "grey", (0.0, 1.0)))
     return (
         Measure(DIRECTIONAL, of_pairs.directional, "gal2021", needs=PAIRS | {Need.TEXT_TOWER, Need.FLOAT32}),
         Measure(IMAGE_SIMILARITY, of_pairs.similarity, "unclamped", needs=PAIRS),
