@@ -513,15 +513,22 @@ def test_the_listing_takes_little_memory_for_each_member(tmp_path):
                 info.size = len(data)
                 archive.addfile(info, io.BytesIO(data))
     TarTree(LocalFile(path))
+    # The interpreter's table of interned names is renewed once in hundreds of thousands, and then counts here whole:
+    # 15 MB at the end of a long run of tests. Two listings in a row cannot both meet that.
+    kept, peak = (min(values) for values in zip(_listed(path, n), _listed(path, n), strict=True))
+    assert kept < 60 * n, f"{kept / n:.0f} bytes a member"
+    assert peak < 150 * n, f"{peak / n:.0f} bytes a member"
+
+
+def _listed(path, n):
+    """Bytes that a listing of a tar of n members keeps, and its peak."""
     tracemalloc.start()
     try:
         found = TarTree(LocalFile(path))
-        kept, peak = tracemalloc.get_traced_memory()
+        assert len(found) == n // 2 and found.described
+        return tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert len(found) == n // 2 and found.described
-    assert kept < 60 * n, f"{kept / n:.0f} bytes a member"
-    assert peak < 150 * n, f"{peak / n:.0f} bytes a member"
 
 
 def test_real_tars_made_by_gnu_tar(tmp_path):
