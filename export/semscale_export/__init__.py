@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from semscale.errors import UsageError
 from semscale_export import parity
 from semscale_export.checkpoint import Checkpoint, find_checkpoint
 from semscale_export.families import family_of
+from semscale_export.new_folder import check_free, new_folder
 from semscale_export.parity import ParityRow
 from semscale_export.quiet import quiet
 
@@ -31,20 +29,16 @@ def export(model: str, out: Path, *, revision: str | None = None, weights: Path 
     differs from the original, ModelError when the checkpoint cannot be found, read or expressed, and
     MissingDependencyError.
     """
-    _check_free(out)  # before a long download
+    check_free(out)  # before a long download
     return export_checkpoint(find_checkpoint(model, revision=revision, weights=weights), out)
 
 
 def export_checkpoint(checkpoint: Checkpoint, out: Path) -> list[ParityRow]:
     """Export a checkpoint that was found; otherwise as `export`."""
-    _check_free(out)
+    check_free(out)
     family = family_of(checkpoint)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as temporary, quiet():
-        made = Path(temporary) / "model"
-        rows = _write(family.towers(checkpoint), made)
-        _move(made, out)
-    return rows
+    with new_folder(out) as folder, quiet():
+        return _write(family.towers(checkpoint), folder)
 
 
 def _write(towers: list[Tower], folder: Path) -> list[ParityRow]:
@@ -57,15 +51,3 @@ def _write(towers: list[Tower], folder: Path) -> list[ParityRow]:
         gates.append(parity.gate(tower, folder / tower.spec.kind))
     parity.write(rows, folder / "parity.json", gates)
     return rows
-
-
-def _check_free(out: Path) -> None:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out} already exists; remove it or choose another folder")
-
-
-def _move(made: Path, out: Path) -> None:
-    try:
-        os.replace(made, out)  # an empty folder in its place is replaced, anything else refused
-    except OSError as error:
-        raise UsageError(f"{out} appeared during the export ({error.strerror}); remove it or choose another") from error
