@@ -98,6 +98,8 @@ def _metric_options(command: Callable[..., None]) -> Callable[..., None]:
                          help="Pairs of images: columns source and edited, perhaps source_text and edited_text."),
             click.option("--head", type=click.Path(dir_okay=False), metavar="FILE",
                          help="A linear head for the aesthetic score (.safetensors, .npz, .pth)."),
+            click.option("--captions", type=click.Path(dir_okay=False), metavar="TABLE",
+                         help="Reference captions: columns key (or text) and reference, one a row."),
             click.option("--labels", type=click.Path(dir_okay=False), metavar="FILE",
                          help="The classes for zero-shot, one a line; the truth is an image's group."),
             click.option("--templates", type=click.Path(dir_okay=False), metavar="FILE",

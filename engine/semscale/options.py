@@ -35,6 +35,7 @@ class Options:
     reference: Sequence[str] = ()  # stores, folders of images or files of statistics to compare with
     pairs: str | None = None  # table of pairs of images
     head: str | None = None  # file of a linear head
+    captions: str | None = None  # table of reference captions
     labels: str | None = None  # file of classes, one a line
     templates: str | None = None  # file of the texts that stand for them, one a line with {} for the class
 
@@ -42,7 +43,7 @@ class Options:
         for name in ("metrics", "reference"):
             value = getattr(self, name)
             object.__setattr__(self, name, tuple(map(str, [value] if isinstance(value, str | Path) else value)))
-        for name in ("pairs", "head", "labels", "templates"):  # paths too, which the summary could not hold
+        for name in ("pairs", "head", "captions", "labels", "templates"):  # paths too, which the summary could not hold
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else str(value))
         self.asked()

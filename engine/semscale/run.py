@@ -333,6 +333,7 @@ def _described(store: Store, chosen: Options) -> dict[str, Any]:
         "reference": list(chosen.reference),
         "pairs": chosen.pairs,
         "head": chosen.head,
+        "captions": chosen.captions,
         "labels": chosen.labels,
         "templates": chosen.templates,
     }

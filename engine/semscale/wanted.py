@@ -10,6 +10,7 @@ from semscale.encoders import load_spec
 from semscale.errors import UsageError
 from semscale.heads import CLASSIFIER, read_classifier, read_linear_head
 from semscale.measures.asked import Asked
+from semscale.measures.captions import read_captions
 from semscale.measures.compute import Beside
 from semscale.measures.labels import read_labels
 from semscale.measures.measure import Need
@@ -42,6 +43,7 @@ def wanted(chosen: Options) -> Wanted:
         Need.PAIRS: chosen.pairs is not None,
         Need.HEAD: chosen.head is not None,
         Need.LABELS: chosen.labels is not None,
+        Need.CAPTIONS: chosen.captions is not None,
         Need.FLOAT32: chosen.dtype == "float32",
     }
     for one in asked:
@@ -59,8 +61,9 @@ def wanted(chosen: Options) -> Wanted:
     if images and chosen.settings.part is not None:
         raise UsageError(f"--shards and --reference {images[0]}: embed the reference first, and give its store")
     labels = None if chosen.labels is None else read_labels(chosen.labels, chosen.templates)
+    captions = None if chosen.captions is None else read_captions(chosen.captions)
     head = None if chosen.head is None else Path(chosen.head)
-    return Wanted(asked, Beside(open_references(stored), pairs, labels, head), images, head_dim)
+    return Wanted(asked, Beside(open_references(stored), pairs, labels, captions, head), images, head_dim)
 
 
 def _refuse_unused(chosen: Options, asked: Sequence[Asked]) -> None:
@@ -68,6 +71,7 @@ def _refuse_unused(chosen: Options, asked: Sequence[Asked]) -> None:
         "--reference": (Need.REFERENCE, bool(chosen.reference)),
         "--pairs": (Need.PAIRS, chosen.pairs is not None),
         "--head": (Need.HEAD, chosen.head is not None),
+        "--captions": (Need.CAPTIONS, chosen.captions is not None),
         "--labels": (Need.LABELS, chosen.labels is not None),
         "--templates": (Need.LABELS, chosen.templates is not None),
     }

@@ -12,10 +12,11 @@ import numpy as np
 
 from semscale.accounts import truncated_texts
 from semscale.measures.asked import Asked
+from semscale.measures.captions import Captions
 from semscale.measures.entry import entries
 from semscale.measures.given import Given, Subset, subsets_of
 from semscale.measures.labels import Labels
-from semscale.measures.measure import OfItems, Outcome
+from semscale.measures.measure import OfItems, OfSets, Outcome
 from semscale.measures.of_pairs import rows_of
 from semscale.measures.pair_pixels import METRICS, PairPixels
 from semscale.measures.pairs_table import PairTable
@@ -47,6 +48,7 @@ class Beside:
     references: References | None = None
     pairs: PairTable | None = None
     labels: Labels | None = None
+    captions: Captions | None = None
     head: Path | None = None
 
 
@@ -89,6 +91,8 @@ def measure(
         found.entries |= entries(one, outcome, about.store.spec, n_truncated=truncated_texts(about.store))
         if isinstance(outcome, OfItems):
             _keep(found, one, outcome, about, next(iter(given.values())))
+        elif isinstance(outcome, OfSets) and outcome.of_images is not None:
+            found.of_images[one.column] = _in_order(outcome.of_images, about.store, home)
     return found
 
 
@@ -106,7 +110,8 @@ def _given(
 
     return Given(
         store=store, groups=groups, tower=encoded.tower, encode_texts=cache(encoded.encode_texts),
-        references=beside.references, pairs=beside.pairs, pair_pixels=pixels, labels=beside.labels, head=beside.head,
+        references=beside.references, pairs=beside.pairs, pair_pixels=pixels, labels=beside.labels,
+        captions=beside.captions, head=beside.head,
         scores=scores,
         subsets=subsets_of(store, groups), real=None if real is None else Subset(all_rows(real)),
     )  # fmt: skip

@@ -18,7 +18,7 @@ from semscale.stats.intervals import LEVEL, clustered_mean_interval, mean_interv
 from semscale.store_spec import StoreSpec
 from semscale.summary import Consistency
 
-READ_TEXTS = ("clip-score", "clip-directional", "retrieval-image-to-text", "retrieval-text-to-image")
+READ_TEXTS = ("clip-score", "clip-directional", "ranking", "retrieval-image-to-text", "retrieval-text-to-image")
 NO_INTERVAL = "none holds: see `semscale metrics NAME`"
 
 

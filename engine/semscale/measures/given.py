@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from semscale.measures.captions import Captions
 from semscale.measures.labels import Labels
 from semscale.measures.pair_pixels import PairPixels
 from semscale.measures.pairs_table import PairTable
@@ -44,6 +45,7 @@ class Given:
     pairs: PairTable | None
     pair_pixels: PairPixels | None  # of those pairs, where a metric compares pixels
     labels: Labels | None
+    captions: Captions | None
     head: Path | None
     scores: Callable[[str], Scores]  # by preset of the CLIP score, "" for the run's own; each computed once
     subsets: Mapping[str, Subset]  # "" for all images, and one for each named model

@@ -23,6 +23,7 @@ class Need(Enum):
     TEXTS = "a text for each image; give a source with texts"
     TEXT_TOWER = "a model that reads texts; choose a CLIP or SigLIP model with --model"
     LABELS = "the classes to choose from; give a file with one label a line with --labels"
+    CAPTIONS = "reference captions; give a table with the columns key (or text) and reference with --captions"
     HEAD = "a linear head; give its file with --head"
     FLOAT32 = "embeddings in float32; leave out --dtype float16"
 
@@ -34,6 +35,7 @@ class OfSets:
     overall: Mapping[str, Score]  # by name: metrics that come together, or the numbers that one metric is
     by_model: Mapping[str, Mapping[str, Score]]  # by name and model
     warnings: Mapping[str, tuple[str, ...]]  # model, or "" -> why not to trust them
+    of_images: Array | None = None  # (N,) a value an image beside them, NaN where there is none
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from semscale.metrics.memorisation import memorisation_distance, mifid
 from semscale.metrics.moments import Moments
 from semscale.model import Array, Score
 
+T = TypeVar("T")
 Compared = Callable[[Subset, Given, str], Mapping[str, Score]]  # of one subset, under one preset
 
 
@@ -51,18 +53,31 @@ def _told(
     compare: Compared, subset: Subset, given: Given, preset: str, names: tuple[str, ...]
 ) -> tuple[Mapping[str, Score], tuple[str, ...]]:
     """The scores of one subset, and why not to trust them."""
+    try:
+        return _caught(lambda: compare(subset, given, preset))
+    except UsageError as error:
+        nothing = {name: Score(name, float("nan"), len(subset.rows), None, False, {}) for name in names}
+        return nothing, (str(error),)
+
+
+def told(compute: Callable[[], Score], name: str) -> tuple[Score, tuple[str, ...]]:
+    """A score, and why not to trust it; no value where it cannot be computed."""
+    try:
+        return _caught(compute)
+    except UsageError as error:
+        return Score(name, float("nan"), 0, None, True, {}), (str(error),)
+
+
+def _caught(compute: Callable[[], T]) -> tuple[T, tuple[str, ...]]:
+    """What `compute` gives, and its warnings of too few samples; others go on their way."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", FewSamplesWarning)
-        try:
-            scores = compare(subset, given, preset)
-        except UsageError as error:
-            nothing = {name: Score(name, float("nan"), len(subset.rows), None, False, {}) for name in names}
-            return nothing, (str(error),)
+        found = compute()
     few = [str(each.message) for each in caught if issubclass(each.category, FewSamplesWarning)]
     for each in caught:
         if not issubclass(each.category, FewSamplesWarning):
             warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
-    return scores, tuple(dict.fromkeys(few))
+    return found, tuple(dict.fromkeys(few))
 
 
 def _real(given: Given) -> Subset:

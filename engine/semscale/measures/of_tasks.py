@@ -44,7 +44,7 @@ def _confusion(counts: Array, names: tuple[str, ...]) -> list[list[str | int]]:
 
 def _retrieval(direction: Callable[..., Retrieval]) -> Callable[[Subset, Given, str], Mapping[str, Score]]:
     def compare(subset: Subset, given: Given, preset: str) -> Mapping[str, Score]:
-        belongs, texts = _texts(given.store)
+        belongs, texts = texts_of(given.store)
         mine = belongs[subset.rows.rows]
         if not (mine >= 0).any():
             raise UsageError(f"{given.store.spec.source}: no image has a text to be found by")
@@ -57,7 +57,7 @@ def _retrieval(direction: Callable[..., Retrieval]) -> Callable[[Subset, Given, 
     return compare
 
 
-def _texts(store: Store) -> tuple[Array, Array]:
+def texts_of(store: Store) -> tuple[Array, Array]:
     """(N,) the number of each image's text, -1 where it has none, and (M,) a row of `store.texts` for each text.
 
     The same text is kept once in each shard; here it is one.

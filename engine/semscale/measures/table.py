@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from semscale.measures import of_groups, of_images, of_pairs, of_sets, of_stores, of_tasks
+from semscale.measures import of_candidates, of_captions, of_groups, of_images, of_pairs, of_sets, of_stores, of_tasks
 from semscale.measures.measure import Measure, Need
 from semscale.metrics.alignment import CLIP_SCORE
 from semscale.metrics.consistency import SCS
@@ -19,6 +19,8 @@ from semscale.metrics.memorisation import MEMORISATION, MIFID
 from semscale.metrics.perceptual import LPIPS
 from semscale.metrics.pixel import MSE, PSNR
 from semscale.metrics.quality import AESTHETIC, CLIP_IQA
+from semscale.metrics.ranking import RANKING
+from semscale.metrics.references import REF_CLIP_SCORE
 from semscale.metrics.retrieval import IMAGE_TO_TEXT, TEXT_TO_IMAGE
 from semscale.metrics.structural import MS_SSIM, SSIM
 from semscale.metrics.zero_shot import ZERO_SHOT
@@ -88,6 +90,8 @@ def _rest() -> tuple[Measure, ...]:
     return (
         Measure(SCS, of_stores.consistency),
         Measure(CLIP_SCORE, of_stores.alignment, "torchmetrics", needs=of_texts),
+        Measure(REF_CLIP_SCORE, of_captions.ref_clip, "hessel2021", needs=of_texts | {Need.CAPTIONS}),
+        Measure(RANKING, of_candidates.ranking, "pickscore", needs=of_texts, per="group"),
         Measure(CLIP_IQA, of_images.quality, "quality", needs=frozenset({Need.TEXT_TOWER})),
         Measure(AESTHETIC, of_images.rating, "linear", needs=frozenset({Need.HEAD})),
         Measure(INCEPTION_SCORE, of_sets.inception, "torch-fidelity", encoder=INCEPTION, only=INCEPTION),

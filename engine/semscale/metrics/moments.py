@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.linalg.blas import dsyrk
 from scipy.linalg.lapack import dpstrf
 
 from semscale.errors import UsageError
@@ -100,15 +101,28 @@ def moments(rows: Array) -> Moments:
 
 def moments_of_blocks(blocks: Iterable[Array], dim: int) -> Moments:
     """Blocks of valid rows, (n, D) float64 -> the Moments of them all."""
-    whole = Moments(0, np.zeros(dim), np.zeros((dim, dim)), np.empty((0, dim)), 0)
+    n, mean = 0, np.zeros(dim)
+    scatter = np.zeros((dim, dim), order="F")
+    kept: list[Array] | None = []
     for block in blocks:
-        if len(block):
-            whole = whole.merge(_moments_of_block(block))
-    return whole
+        kept = None if kept is None or n + len(block) >= dim else [*kept, block]
+        mean, scatter = _add(block, n, mean, scatter)
+        n += len(block)
+    rows = None if kept is None else np.concatenate([np.empty((0, dim)), *kept])
+    return Moments(n, mean, np.tril(scatter.T) + np.tril(scatter.T, -1).T, rows, 0)
 
 
-def _moments_of_block(block: Array) -> Moments:
-    n, dim = block.shape
-    mean = block.mean(axis=0)
-    centred = block - mean
-    return Moments(n, mean, centred.T @ centred, block if n < dim else None, 0)
+def _add(block: Array, n: int, mean: Array, scatter: Array) -> tuple[Array, Array]:
+    """Merge a block into the mean of n rows and into the upper triangle of their scatter, which is changed in place.
+
+    What Chan's update adds for the distance between the two means is the outer product of one more row, so that the
+    whole update is one product into memory that is there already.
+    """
+    if not len(block):
+        return mean, scatter
+    share = len(block) / (n + len(block))
+    rows = np.empty((len(block) + 1, block.shape[1]))
+    own = block.mean(axis=0)
+    np.subtract(block, own, out=rows[:-1])
+    rows[-1] = (own - mean) * np.sqrt(n * share)
+    return mean + (own - mean) * share, dsyrk(1.0, rows.T, beta=1.0, c=scatter, overwrite_c=1)

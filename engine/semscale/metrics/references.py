@@ -88,7 +88,7 @@ def ref_clip_score(
         "n_clamped": int((~invalid & (image < 0)).sum()),
         "n_negative_references": int((~invalid & (reference < 0)).sum()),
     }
-    score = mean_of(REF_CLIP_SCORE, values, _bounds(convention), params)
+    score = mean_of(REF_CLIP_SCORE, values, bounds(convention), params)
     warn_if_few(REF_CLIP_SCORE, score.n)
     return score
 
@@ -133,7 +133,8 @@ def _harmonic(image: Array, reference: Array, convention: Convention) -> Array:
     return np.where(total != 0, 2.0 * a * b / np.where(total != 0, total, 1.0), np.nan)
 
 
-def _bounds(convention: Convention) -> tuple[float, float]:
+def bounds(convention: Convention) -> tuple[float, float]:
+    """The range of the score."""
     if not convention.clamp_references:  # a sum near zero has no bound, to either side
         return -np.inf, np.inf
     return 0.0, 2.0 * convention.scale / (convention.scale + 1.0)
