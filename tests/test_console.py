@@ -7,7 +7,7 @@ import rich.console
 
 from semscale import console
 from semscale.console import Console, _Rate
-from semscale.pipeline import Progress
+from semscale.model import Progress
 
 
 @pytest.fixture

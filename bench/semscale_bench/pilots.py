@@ -19,9 +19,9 @@ from scipy.stats import norm
 from semscale.metrics.consistency import pairs, similarities
 from semscale.model import Array
 from semscale.stats.intervals import leave_one_out_error, student_interval
-from semscale.study.planning import grid, smallest
-from semscale.study.sample_plan import Question
-from semscale.study.subsets import errors_of, subset_scores
+from semscale.study.samples.planning import grid, smallest
+from semscale.study.samples.sample_plan import Question
+from semscale.study.samples.subsets import errors_of, subset_scores
 
 DIM = 32
 APART = 0.9  # cosine of the two modes

@@ -15,10 +15,14 @@ from typing import Any
 import click
 
 import semscale
+from semscale.cli_compare import compare
 from semscale.cli_evaluate import evaluate
+from semscale.cli_generate import generate
+from semscale.cli_import_study import import_study
 from semscale.cli_metrics import metrics
 from semscale.cli_output import emit, output_options
 from semscale.cli_pairs import dedup, novelty, pairs
+from semscale.cli_plan_samples import plan_samples
 from semscale.cli_reference import reference
 from semscale.cli_search import KINDS, index, search
 from semscale.encoders import BACK_ENDS, DEFAULT_MODEL
@@ -374,7 +378,11 @@ def bench(arguments: tuple[str, ...]) -> None:
     command.main(args=list(arguments), prog_name="semscale bench", standalone_mode=False)
 
 
-for _command in (dedup, evaluate, index, metrics, novelty, pairs, reference, search):
+_OTHERS = (
+    *(compare, dedup, evaluate, generate, import_study, index, metrics, novelty, pairs, plan_samples, reference),
+    search,
+)
+for _command in _OTHERS:
     main.add_command(_command)
 
 

@@ -14,7 +14,7 @@ from rich import progress
 from rich.markup import escape
 from rich.table import Table
 
-from semscale.pipeline import Progress
+from semscale.model import Progress
 
 LINE_EVERY = 10.0  # seconds between progress lines where there is no terminal
 
@@ -51,7 +51,7 @@ class Console:
 
             def tell(now: Progress) -> None:
                 speed = rate(now.done)
-                told = "" if speed is None else f"{speed:.0f} images/s"
+                told = "" if speed is None else _speed(speed)
                 bars.update(task, total=now.total, completed=now.done, failed=now.failed, rate=told)
 
             self._has_bar = True
@@ -71,7 +71,7 @@ class Console:
             last[0] = time.monotonic()
             parts = [f"{now.done}/{now.total} images", f"{now.failed} failed"]
             if speed is not None:
-                parts.insert(1, f"{speed:.0f} images/s")
+                parts.insert(1, _speed(speed))
                 parts.append(f"{(now.total - now.done) / speed:.0f} s left")
             self._err.print(", ".join(parts), markup=False)
 
@@ -191,6 +191,10 @@ def _count(n: int, noun: str) -> str:
 def _on_one_line(text: str) -> str:
     """The text with its control characters shown instead of obeyed."""
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
+def _speed(rate: float) -> str:
+    return f"{rate:.0f} images/s" if rate >= 10 else f"{rate:.2g} images/s"
 
 
 class _Rate:

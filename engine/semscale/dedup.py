@@ -20,9 +20,8 @@ from semscale.errors import UsageError
 from semscale.files import replacing
 from semscale.joins import MAX_PAIRS, Say, Sides, Tell, refuse_flood, within_limit
 from semscale.keyed import Keyed
-from semscale.model import Array
+from semscale.model import Array, Progress
 from semscale.moves import Copy
-from semscale.pipeline import Progress
 from semscale.search import Tuning, pairs_above
 from semscale.search.duplicates import Components, best_of, first_equal, split
 from semscale.search.recheck import cosines

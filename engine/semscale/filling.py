@@ -20,9 +20,9 @@ from semscale.indexing import told
 from semscale.locks import exclusive, part
 from semscale.locks import planning as planning_lock
 from semscale.metrics import alignment
-from semscale.model import Encoder, Source
+from semscale.model import Encoder, Progress, Source
 from semscale.options import Options
-from semscale.pipeline import Progress, Target
+from semscale.pipeline import Target
 from semscale.pixels import Device
 from semscale.plan import KeyIndex
 from semscale.settings import Settings

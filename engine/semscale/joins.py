@@ -22,9 +22,8 @@ import pyarrow as pa
 
 from semscale.errors import UsageError
 from semscale.keyed import Keyed, identity
-from semscale.model import Array
+from semscale.model import Array, Progress
 from semscale.parts import Parts, resumable
-from semscale.pipeline import Progress
 from semscale.search import Groups, Pairs, Tuning, pairs_above, top_k
 from semscale.search.blocks import count_pairs, spans
 from semscale.search.forecast import forecast

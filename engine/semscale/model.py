@@ -30,6 +30,15 @@ DTYPES = ("float32", "float16")  # of stored vectors, the default first
 
 
 @dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a run stands, in items."""
+
+    done: int
+    failed: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One encoded image as a source delivers it, with what is known about it."""
 

@@ -13,8 +13,7 @@ import pyarrow.parquet as pq
 from semscale.errors import UsageError
 from semscale.files import replacing
 from semscale.keyed import Keyed, comparable
-from semscale.model import Array, Score
-from semscale.pipeline import Progress
+from semscale.model import Array, Progress, Score
 from semscale.search import Tuning
 from semscale.search.blocks import spans
 from semscale.search.novelty import authentic, authenticity, copies, copy_share, own_similarity

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from semscale import plan
 from semscale.journal import Journal
-from semscale.model import Array, Encoder, Failure, Shard, Source
+from semscale.model import Array, Encoder, Failure, Progress, Shard, Source
 from semscale.pixels import Device, Item, Pixels, Preparer
 from semscale.planning import places, unfinished
 from semscale.prefetch import ahead, ordered_map
@@ -30,15 +30,6 @@ from semscale.texts import TextTower
 from semscale.timing import Clock
 
 BATCHES_AHEAD = 3  # enough to hide an uneven decode; more would only hold memory
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Where a run stands, in items."""
-
-    done: int
-    failed: int
-    total: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,9 +24,8 @@ from semscale.locks import exclusive
 from semscale.measures.compute import Encoded, measure, warned
 from semscale.measures.measure import Need
 from semscale.metrics import alignment
-from semscale.model import Interval, ModelSpec, Score, Source
+from semscale.model import Interval, ModelSpec, Progress, Score, Source
 from semscale.options import Options
-from semscale.pipeline import Progress
 from semscale.provenance import provenance
 from semscale.report import write_report
 from semscale.scoring import score_store

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from semscale.pipeline import Progress
+from semscale.model import Progress
 from semscale.producers.scenes import generate
 from semscale.run import Run, score
 

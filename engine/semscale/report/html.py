@@ -42,10 +42,10 @@ def _render(summary: Summary, groups: pa.Table, images: Path) -> str:
     named = [model for score in summary.scores for model in score.by_model]
     marks = palette.marks([*named, *groups["model"].unique().to_pylist()])
     return (
-        _environment()
+        environment()
         .get_template("page.html")
         .render(
-            **_frame(),
+            **frame(),
             summary=summary,
             title=tables.source_name(summary),
             cards=[sections.card(score, marks, index=index) for index, score in enumerate(cards)],
@@ -71,8 +71,9 @@ def _ends(ranked: pa.Table, images: Path) -> list[End]:
     return [end for end in ends if end.panels]
 
 
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """What fills in the templates: every text is escaped, and one that is missing is an error."""
+    made = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
@@ -80,10 +81,10 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(words=words, max_models=tables.MAX_MODELS)
-    environment.filters.update(count=format.count, number=format.number, duration=format.duration, clean=format.clean)
-    environment.filters.update(plural=format.plural, shorten=format.shorten)
-    return environment
+    made.globals.update(words=words, max_models=tables.MAX_MODELS)
+    made.filters.update(count=format.count, number=format.number, duration=format.duration, clean=format.clean)
+    made.filters.update(plural=format.plural, shorten=format.shorten)
+    return made
 
 
 def _printable(value: Any) -> Any:
@@ -91,7 +92,7 @@ def _printable(value: Any) -> Any:
     return format.clean(value) if type(value) is str else value
 
 
-def _frame() -> dict[str, Any]:
+def frame() -> dict[str, Any]:
     """Return the style and the script of the page, and the hash by which the page allows this script and no other."""
     style, script = (Markup((TEMPLATES / name).read_text(encoding="utf-8")) for name in ("style.html", "sort.html"))
     digest = hashlib.sha256(script.encode()).digest()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from semscale.files import replacing
 from semscale.report.format import clean, number, shorten, tail
-from semscale.report.html import _environment, _frame
+from semscale.report.html import environment, frame
 from semscale.report.images import Member
 from semscale.report.thumbs import Thumb, thumbnail
 
@@ -52,10 +52,10 @@ def write_sheet(path: Path, sheet: Sheet, entries: Sequence[Entry]) -> Path:
     """
     subject = None if sheet.subject is None else _cell(sheet.subject, "query", "Query image")
     page = (
-        _environment()
+        environment()
         .get_template("sheet.html")
         .render(
-            style=_frame()["style"],
+            style=frame()["style"],
             sheet=sheet,
             subject=subject,
             cells=[_cell(entry, str(rank), f"Result {rank}") for rank, entry in enumerate(entries, start=1)],

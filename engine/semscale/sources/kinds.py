@@ -100,12 +100,15 @@ def open_folder(place: str, *, group_by: str | None, leave_out: Path | None) -> 
     """Open a folder of images; where it holds none, the archives below it."""
     column = None if group_by == "parent" else group_by
     found = find_metadata(_beside(place), place)
+    stamp = "" if found is None else found.stamp()
     metadata = None if found is None else read_metadata(found, group_column=column)
     listed = set() if metadata is None else set(metadata.file_names.to_pylist())
     if is_remote(place):
         tree: BucketTree | FolderTree = BucketTree(*remote(place), listed)
     else:
         tree = FolderTree(local_path(place), listed, leave_out=leave_out)
+    if found is not None and found.stamp() != stamp:  # it grew: images that came meanwhile are described by now
+        metadata = read_metadata(found, group_column=column)
     archives = [] if len(tree) else list(_archives(place, leave_out))
     if archives:
         opened = [(name, open_file(uri, kind, group_by=group_by)) for name, uri, kind in archives]

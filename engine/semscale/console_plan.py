@@ -1,0 +1,85 @@
+"""What people see of a plan of samples in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.table import Table
+
+from semscale.console import Console
+from semscale.report.format import plural, shorten
+from semscale.study.samples.sample_plan import HIGHEST, MIN_PILOT, RARE, Advice, Plan
+from semscale.study.samples.subsets import drawn_up_to
+
+
+class PlanConsole(Console):
+    """Prints the outcome of `plan-samples`."""
+
+    def plan(self, plan: Plan) -> None:
+        """The errors at each size, and how many images are recommended."""
+        for line in _about(plan):
+            self.say(line)
+        self._out.print(_table(plan))
+        for line in (*_by_model(plan), *_recommendation(plan)):
+            self.say(line)
+
+
+def _about(plan: Plan) -> Iterator[str]:
+    pilots = [prompt.pilot.n for prompt in plan.prompts]
+    some = f"{min(pilots)}" if min(pilots) == max(pilots) else f"{min(pilots)} to {max(pilots)}"
+    yield f"{plural(len(plan.prompts), 'prompt')} with a pilot of {some} images each"
+    unit = "% of a prompt's score" if plan.question.precision.relative else "points"
+    yield f"errors in {unit}; within: share of the scores within {plan.question.precision} of the truth"
+    if plan.n_too_small:
+        yield f"left out, fewer than {MIN_PILOT} valid images: {plural(plan.n_too_small, 'group')}"
+    if plan.n_not_sampled:
+        yield f"not in the random sample of prompts (--groups takes more): {plural(plan.n_not_sampled, 'group')}"
+
+
+def _table(plan: Plan) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for column in ("N", "median error", f"{_share(plan)} error", "worst prompt", "within"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("basis", no_wrap=True)
+    for n, *errors, within in zip(plan.sizes, plan.median, plan.high, plan.worst, plan.within, strict=True):
+        table.add_row(f"{n:,}", *(f"{error:.2f}" for error in errors), f"{100 * within:.1f} %", plan.basis(n))
+    return table
+
+
+def _by_model(plan: Plan) -> Iterator[str]:
+    if len(plan.advice) > 1:
+        yield from (f"{shorten(each.model or 'no model named', 60)}: {_needs(each)}" for each in plan.advice)
+
+
+def _needs(advice: Advice) -> str:
+    return (
+        f"{_n(advice.for_prompts)} images a prompt, {_n(advice.for_mean)} for the mean over "
+        f"{plural(advice.n_groups, 'prompt')}, {_n(advice.for_worst)} for the worst: {shorten(advice.worst, 60)!r}"
+    )
+
+
+def _recommendation(plan: Plan) -> Iterator[str]:
+    share, precision = _share(plan), plan.question.precision
+    worst = next(each.worst for each in plan.advice if each.for_worst == plan.for_worst)
+    yield (
+        f"Recommended: {_n(plan.for_prompts)} images a prompt. {share} of the scores of these prompts are then within "
+        f"{precision} of the truth. For the mean over a model's prompts {_n(plan.for_mean)} are enough; the worst "
+        f"prompt needs {_n(plan.for_worst)}: {shorten(worst, 60)!r}."
+    )
+    if plan.basis(plan.for_prompts) == "extrapolated":
+        yield (
+            f"EXTRAPOLATED from pilots of {plan.smallest_pilot} images or more: subsets speak only for up to "
+            f"{drawn_up_to(plan.smallest_pilot)} images. Plan again with what you generate."
+        )
+    yield (
+        f"Rare modes need more, and what no image shows is not planned for: a mode of {100 * RARE:.0f} % of the images "
+        f"is in none of a pilot of {plan.smallest_pilot} with a chance of {100 * plan.missed:.0f} %."
+    )
+
+
+def _share(plan: Plan) -> str:
+    return f"{100 * plan.question.confidence:g} %"
+
+
+def _n(n: int | None) -> str:
+    return f"more than {HIGHEST:,}" if n is None else f"{n:,}"

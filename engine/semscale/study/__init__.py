@@ -1,0 +1,1 @@
+"""Studies of generators: comparing them, planning how many images, importing what others published."""

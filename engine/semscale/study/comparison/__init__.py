@@ -1,0 +1,1 @@
+"""Models over the same prompts: results joined by prompt and seed, statistics, files and a page."""

@@ -1,0 +1,143 @@
+"""A comparison as files: comparison.json, pairs.parquet, unmatched.parquet and compare.html."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from semscale.files import replacing
+from semscale.outputs import finite
+from semscale.study.comparison.comparing import ComparedMetric, ComparedPair, Study
+
+FORMAT = 1
+LISTED = 100  # prompts that comparison.json names; the tables have all
+PAIRS = pa.schema(
+    [
+        *((name, pa.string()) for name in ("metric", "model_a", "model_b", "prompt", "prompt_a", "prompt_b")),
+        *((name, pa.float64()) for name in ("a", "b", "difference")),
+        *((name, pa.int64()) for name in ("n_a", "n_b", "n_shared_seeds")),
+    ]
+)
+
+
+def write_comparison(out: Path, study: Study, made: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the four files into `out`; return what comparison.json says. `made` is the provenance.
+
+    Files of an earlier comparison are replaced, each in one step. Raises StoreError when one cannot be written.
+    """
+    from semscale.study.comparison.page import render
+
+    told = finite(as_json(study, made))
+    with replacing(out / "pairs.parquet") as temporary:
+        pq.write_table(pairs_table(study), temporary)
+    with replacing(out / "unmatched.parquet") as temporary:
+        pq.write_table(study.unmatched, temporary)
+    with replacing(out / "compare.html") as temporary:
+        temporary.write_text(render(study, made), encoding="utf-8")
+    with replacing(out / "comparison.json") as temporary:
+        text = json.dumps(told, indent=2, ensure_ascii=False) + "\n"
+        temporary.write_text(text, encoding="utf-8", errors="replace")
+    return told
+
+
+def pairs_table(study: Study) -> pa.Table:
+    """The joined table: a row for every metric, two models and prompt, sorted by these."""
+    parts = [
+        _rows(study, compared, (a, b), pair)
+        for compared in study.metrics
+        for pair, (a, b) in zip(compared.pairs, _columns(study), strict=True)
+    ]
+    return pa.concat_tables([PAIRS.empty_table(), *parts])
+
+
+def _columns(study: Study) -> Iterator[tuple[int, int]]:
+    n = len(study.sides)
+    return ((a, b) for a in range(n) for b in range(a + 1, n))
+
+
+def _rows(study: Study, compared: ComparedMetric, columns: tuple[int, int], pair: ComparedPair) -> pa.Table:
+    places, (a, b) = compared.places, columns
+    values_a, values_b = compared.values[:, a], compared.values[:, b]
+    n = len(places)
+    return pa.table(
+        {
+            "metric": [compared.metric.name] * n,
+            "model_a": [pair.a] * n,
+            "model_b": [pair.b] * n,
+            "prompt": [study.prompts.joined.keys[row] for row in places],
+            "prompt_a": [study.prompts.written[row][a] for row in places],
+            "prompt_b": [study.prompts.written[row][b] for row in places],
+            "a": values_a,
+            "b": values_b,
+            "difference": values_a - values_b,
+            "n_a": study.images.counts[places, a],
+            "n_b": study.images.counts[places, b],
+            "n_shared_seeds": study.images.n_shared[places],
+        },
+        schema=PAIRS,
+    )
+
+
+def as_json(study: Study, made: Mapping[str, Any]) -> dict[str, Any]:
+    """What comparison.json says; NaN where a number is undefined."""
+    lone = study.unmatched
+    of_prompts = [row for row in lone["what"].to_pylist() if row == "prompt"]
+    return {
+        "format": FORMAT,
+        "models": [_side(side) for side in study.sides],
+        "n_prompts": len(study.prompts),
+        "n_images": study.images.counts.sum(axis=0).tolist(),
+        "joined_by": "prompt and seed" if study.images.paired else "prompt",
+        "common_seeds": study.common_seeds,
+        "prompt_map": study.prompt_map or None,
+        "prompt_map_unused": [list(row) for row in study.prompts.unused],
+        "n_unmatched_prompts": len(of_prompts),
+        "n_unmatched_seeds": len(lone) - len(of_prompts),
+        "unmatched": lone.slice(0, LISTED).to_pylist(),
+        "warnings": list(study.warnings),
+        "metrics": {compared.metric.name: _metric(compared) for compared in study.metrics},
+        "provenance": dict(made),
+    }
+
+
+def _side(side: Any) -> dict[str, Any]:
+    summary = side.results.summary
+    image = summary.models.get("image") or {}
+    encoder = {name: image.get(name) for name in ("name", "sha256", "precision")}
+    return {
+        "name": side.label,
+        "out": str(side.results.folder),
+        "model": side.model,
+        "n_prompts": len(side.groups),
+        "encoder": encoder,
+        "command": summary.provenance.get("command"),
+    }
+
+
+def _metric(compared: ComparedMetric) -> dict[str, Any]:
+    metric = compared.metric
+    return {
+        "column": metric.column,
+        "per": metric.per,
+        "better": metric.better,
+        "n": len(compared.places),
+        "n_left_out": len(compared.left_out),
+        "left_out": list(compared.left_out[:LISTED]),
+        "pairs": [
+            {
+                "a": pair.a,
+                "b": pair.b,
+                "sentence": pair.sentence,
+                "p": pair.p,
+                "p_is": "Wilcoxon, adjusted by Holm over the pairs of models" if pair.adjusted else "Wilcoxon",
+                "statistics": dataclasses.asdict(pair.statistics),
+            }
+            for pair in compared.pairs
+        ],
+    }

@@ -1,0 +1,1 @@
+"""The published study's folders as a list of images."""

@@ -1,0 +1,1 @@
+"""How many images a prompt needs."""
