@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 import semscale
+from semscale.cli_agreement import agreement
 from semscale.cli_compare import compare
 from semscale.cli_evaluate import evaluate
 from semscale.cli_generate import generate
@@ -379,9 +380,9 @@ def bench(arguments: tuple[str, ...]) -> None:
 
 
 _OTHERS = (
-    *(compare, dedup, evaluate, generate, import_study, index, metrics, novelty, pairs, plan_samples, reference),
-    search,
-)
+    agreement, compare, dedup, evaluate, generate, import_study,
+    index, metrics, novelty, pairs, plan_samples, reference, search,
+)  # fmt: skip
 for _command in _OTHERS:
     main.add_command(_command)
 
