@@ -107,6 +107,8 @@ HEAVY = {  # library -> the only places, files or folders, that may import it
     "faiss": {"search/faiss_library.py"},
     "tensorrt": set(),
     "openvino": {"encoders/ov.py"},
+    "starlette": {"study/annotate/server.py", "cli_annotate.py"},
+    "uvicorn": {"study/annotate/server.py", "cli_annotate.py"},
     "sacrebleu": {"metrics/predictions.py"},
 }
 

@@ -16,6 +16,7 @@ import click
 
 import semscale
 from semscale.cli_agreement import agreement
+from semscale.cli_annotate import annotate
 from semscale.cli_compare import compare
 from semscale.cli_evaluate import evaluate
 from semscale.cli_generate import generate
@@ -380,7 +381,7 @@ def bench(arguments: tuple[str, ...]) -> None:
 
 
 _OTHERS = (
-    agreement, compare, dedup, evaluate, generate, import_study,
+    agreement, annotate, compare, dedup, evaluate, generate, import_study,
     index, metrics, novelty, pairs, plan_samples, reference, search,
 )  # fmt: skip
 for _command in _OTHERS:
