@@ -4,13 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEVICE := $(if $(wildcard /proc/driver/nvidia/version),gpu,cpu)
 
-.PHONY: demo test lint fuzz parity clean
+.PHONY: demo test lint docs fuzz parity clean
 
 demo: $(VENV)/ready
 	$(BIN)/semscale demo
 
 test: $(VENV)/ready
 	$(BIN)/python -m pytest
+
+# The pages of docs/ that are made from the program: help of every command, facts of every metric.
+docs: $(VENV)/ready
+	$(BIN)/python tests/generated_docs.py
 
 # Hostile images against the decoders: no crash, no hang, nothing unaccounted.
 fuzz: $(VENV)/ready

@@ -29,12 +29,6 @@ def test_the_example_of_metrics_runs_as_it_stands():
     assert len(EXAMPLES) == 2
 
 
-def test_files_the_documents_link_to_exist():
-    for document in (README, (ROOT / "docs" / "pixels.md").read_text()):
-        for target in re.findall(r"\]\((?!http)([^)#]+)\)", document):
-            assert (ROOT / target).exists(), target
-
-
 def test_what_the_readme_names_of_the_project_exists():
     for path in re.findall(r"`((?:engine|export|bench|tests|docs)/[\w./-]*)`", README):
         assert (ROOT / path).exists(), path

@@ -45,13 +45,13 @@ def _page(described: Description) -> list[str]:
         "estimator": described.estimator,
         "smallest n": f"{described.smallest_n} {described.of}",
         "source": described.source,
-        "in a run": _in_a_run(described.name),
+        "in a run": in_a_run(described.name),
     }
     lines = [f"{described.name}: {described.what}", *(f"  {label:10}  {fact}" for label, fact in facts.items())]
     return [*lines, *(f"  preset {name}: {convention}" for name, convention in described.presets.items())]
 
 
-def _in_a_run(name: str) -> str:
+def in_a_run(name: str) -> str:
     """How `semscale score` computes a metric, in words."""
     from semscale.measures.measure import Need
     from semscale.measures.table import MEASURES
