@@ -8,7 +8,8 @@ The first runs every step on tiny pipelines with random weights and on the encod
 images are coloured noise, so the steps are real and the numbers mean nothing. The second is the study itself, for a
 machine with a GPU: SDXL against PixArt-alpha, 100 prompts, 20 seeds, 768 pixels, 20 steps, guidance 7.5, and SDXL
 against a LoRA of it on 50 prompts. Its lists are in github.com/brinnaebent/semantic-consistency-score. Each step is one
-command of semscale, printed before it runs, and what is there already is not made again; --commands only prints them.
+command of semscale, printed before it runs, and what is there already is not made again; with --commands the lists are
+written and the commands only printed.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pathlib import Path
 
 import click
 
+PROMPTS = 100  # that the paper used of its list
 STYLES = ("Monet", "TOK")  # the word of a prompt that stands for the painter, and the one that calls the LoRA
 SUBJECTS = (
     "a lighthouse in a storm", "two foxes asleep in the snow", "an old bicycle by a red wall", "a bowl of green apples",
@@ -66,8 +68,10 @@ def tiny(folder: Path) -> Study:
     )
 
 
-def real(prompts: Path, painted: tuple[Path, Path], seeds: Path, lora: str) -> Study:
-    """The models and settings of the paper."""
+def real(folder: Path, prompts: Path, painted: tuple[Path, Path], seeds: Path, lora: str) -> Study:
+    """The models and settings of the paper, on the first of the published prompts, which are 104."""
+    folder.mkdir(parents=True, exist_ok=True)
+    prompts = _lines(folder / "prompts.txt", prompts.read_text(encoding="utf-8").splitlines()[:PROMPTS])
     settings = ("--size", "768", "--steps", "20", "--guidance", "7.5", "--scheduler", "EulerDiscreteScheduler")
     return Study(
         "stabilityai/stable-diffusion-xl-base-1.0", "PixArt-alpha/PixArt-XL-2-1024-MS", lora,
@@ -108,7 +112,7 @@ def _lines(path: Path, lines: object) -> Path:
               help="With --real: the two lists of the LoRA's part, row by row the same prompts.")  # fmt: skip
 @click.option("--seeds", type=click.Path(path_type=Path, exists=True), help="With --real: the list of seeds.")
 @click.option("--lora", help="With --real: a LoRA of SDXL (the paper's own was never published).")
-@click.option("--commands", "only", is_flag=True, help="Print the commands, run nothing.")
+@click.option("--commands", "only", is_flag=True, help="Write the lists, print the commands, run nothing.")
 def main(
     out: Path,
     full: bool,
@@ -121,7 +125,7 @@ def main(
     """Run the study, or print it."""
     if full and not (prompts and painted and seeds and lora):
         raise click.UsageError("--real needs --prompts, --painted, --seeds and --lora.")
-    study = real(prompts, painted, seeds, lora) if full else tiny(out)  # type: ignore[arg-type]
+    study = real(out, prompts, painted, seeds, lora) if full else tiny(out)  # type: ignore[arg-type]
     for step in commands(study, out):
         click.echo(f"\n$ {shlex.join(['semscale', *step])}")
         if not only:

@@ -9,7 +9,12 @@ from semscale.producers.request import Setting
 
 
 class Plain:
-    """Images of one colour, which the prompt, the seed and the steps give. Cannot do prompts that say "bad"."""
+    """Images of one colour, which the prompt, the seed and the steps give. Cannot do prompts that say "bad".
+
+    A token is a word, and it reads READS of them.
+    """
+
+    READS = 60
 
     def __init__(self, name="plain", *, batch_size=1, **facts):
         self.name, self.batch_size = name, batch_size
@@ -22,6 +27,9 @@ class Plain:
         if setting.strength is not None:
             raise UsageError("plain has no strength")
         return replace(setting, steps=setting.steps or 20, width=setting.width or 16, height=setting.height or 16)
+
+    def unread(self, text):
+        return max(0, len(text.split()) - self.READS)
 
     def generate(self, requests, setting):
         self.batches.append([(request.prompt, request.seed) for request in requests])

@@ -1,5 +1,7 @@
 """Images of diffusion models: one noise for one seed, in every model and any batch."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from tiny_producers import opened
 
 from semscale.errors import InputError, UsageError
 from semscale.producers.diffusion import noise
+from semscale.producers.generation import generate
 from semscale.producers.request import Blend, Request, Setting
 
 EDITORS = ("pix2pix", "sdxl-pix2pix", "img2img")
@@ -35,37 +38,34 @@ def drawn(producer, requests, setting, batch_size):
     return np.stack([np.asarray(image).astype(int) for image in producer.generate(requests, setting)])
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_an_image_depends_on_its_seed_and_not_on_its_batch(kind):
-    producer = opened(kind)
-    requests, setting = asked(kind)
-    together = drawn(producer, requests, setting, 4)
-    alone = drawn(producer, requests[::-1], setting, 1)[::-1]
-    torch.manual_seed(99)
-    in_parts = drawn(producer, requests, setting, 3)
-    assert together.shape == (4, *(2 * [32 if kind == "dit" else 64]), 3)
-    np.testing.assert_allclose(together, alone, atol=1)  # products of matrices add up in another order
-    np.testing.assert_allclose(together, in_parts, atol=1)
-    assert np.abs(together[0] - together[3]).mean() > 5
-
-
-STOCHASTIC = [
-    ("sd", "EulerAncestralDiscreteScheduler", 5.0),
-    ("sd2", "DDPMScheduler", 1.0),
-    ("pix2pix", "DDPMScheduler", 5.0),
-    ("img2img", "EulerAncestralDiscreteScheduler", 5.0),
-    ("pixart-sigma", "KDPM2AncestralDiscreteScheduler", 5.0),
-    ("dit", "DDPMScheduler", 1.0),  # its pipeline hands no generators on
-    ("dit", "DDPMScheduler", 5.0),  # and steps each image twice
+EVERY_KIND = [  # some with a scheduler that adds noise at every step, which comes from the seed too
+    ("sd", {}),  # its own scheduler remembers earlier steps
+    ("sd", {"scheduler": "EulerAncestralDiscreteScheduler"}),
+    ("sd2", {"scheduler": "DDPMScheduler", "guidance": 1.0}),
+    ("sdxl", {}),
+    ("sd3", {}),
+    ("pixart-alpha", {}),
+    ("pixart-sigma", {"scheduler": "EulerAncestralDiscreteScheduler"}),
+    ("flux", {}),
+    ("flux-schnell", {}),
+    ("pix2pix", {"scheduler": "DDPMScheduler"}),
+    ("sdxl-pix2pix", {}),
+    ("img2img", {"scheduler": "EulerAncestralDiscreteScheduler"}),
+    ("dit", {"scheduler": "DDPMScheduler", "guidance": 1.0}),  # its pipeline hands no generators on
+    ("dit", {"scheduler": "DDPMScheduler", "guidance": 5.0}),  # and steps each image twice
 ]
+assert {kind for kind, _ in EVERY_KIND} == set(KINDS)
 
 
-@pytest.mark.parametrize(("kind", "scheduler", "guidance"), STOCHASTIC)
-def test_the_noise_of_each_step_comes_from_the_seed_too(kind, scheduler, guidance):
-    producer = opened(kind)
-    requests, setting = asked(kind, scheduler=scheduler, steps=3, guidance=guidance)
-    together, alone = drawn(producer, requests, setting, 4), drawn(producer, requests[::-1], setting, 1)[::-1]
-    np.testing.assert_allclose(together, alone, atol=1)
+@pytest.mark.parametrize(("kind", "given"), EVERY_KIND)
+def test_an_image_depends_on_its_seed_and_not_on_its_batch(kind, given):
+    requests, setting = asked(kind, seeds=SEEDS[:3], **given)
+    together = drawn(opened(kind), requests, setting, 3)
+    torch.manual_seed(99)
+    alone = drawn(opened(kind), requests[::-1], setting, 1)[::-1]
+    assert together.shape == (3, *(2 * [32 if kind == "dit" else 64]), 3)
+    np.testing.assert_allclose(together, alone, atol=1)  # products of matrices add up in another order
+    assert np.abs(together[0] - together[2]).mean() > 5
 
 
 @pytest.fixture
@@ -181,7 +181,7 @@ def test_image_to_image_of_a_text_model_keeps_more_of_its_source_at_a_lower_stre
     source = photo((64, 64), 1)
     for kind in ("sd", "sdxl", "sd3"):
         (weak,), (strong,) = (
-            opened(kind).generate([Request("a cat", 1, source=source)], Setting(steps=10, strength=strength))
+            opened(kind).generate([Request("a cat", 1, source=source)], Setting(steps=5, strength=strength))
             for strength in (0.2, 1.0)
         )
         assert weak.size == strong.size == (64, 64)
@@ -196,14 +196,22 @@ def test_a_negative_prompt_changes_an_image_and_may_be_missing_beside_it():
     assert np.abs(one - other).max() > 1
 
 
-def test_an_image_that_overflowed_is_an_error_and_not_black(monkeypatch):
+def test_an_image_that_overflowed_fails_alone_and_is_not_black(monkeypatch, tmp_path):
     producer = opened("sd")
-    adapter = producer._adapters.makes
-    pixels = np.full((1, 8, 8, 3), np.nan, np.float32)
-    monkeypatch.setattr(adapter, "draw", lambda requests, setting: pixels)
-    with pytest.raises(InputError, match=r"'a cat', seed 5: .* not finite") as caught:
-        producer.generate([Request("a cat", 5)], Setting(steps=2))
+    producer.batch_size = 3
+
+    def draw(requests, setting):
+        return np.stack([np.full((8, 8, 3), np.nan if request.seed == 5 else 0.5) for request in requests])
+
+    monkeypatch.setattr(producer._adapters.makes, "draw", draw)
+    with pytest.raises(InputError) as caught:
+        producer.generate([Request("a cat", 4), Request("a cat", 5)], Setting(steps=2))
     assert caught.value.code == "not-finite"
+    done = generate(producer, ["a cat"], seeds=[4, 5, 6, 7], out=tmp_path)
+    assert (done.n_made, done.n_failed) == (3, 1)
+    [failed] = map(json.loads, (tmp_path / "failures.jsonl").read_text().splitlines())
+    assert (failed["seed"], failed["error"]) == (5, "InputError")
+    assert "'a cat', seed 5: the model's output is not finite" in failed["reason"]
 
 
 def test_a_full_gpu_halves_the_batch(monkeypatch):

@@ -112,6 +112,36 @@ def test_a_negative_prompt_without_guidance_is_refused():
         opened("sd").generate([Request("a cat", 1, negative="a dog")], Setting(steps=2, guidance=1.0))
 
 
+READ = [  # letters, each a token of the tiny tokenizers, beside what marks the start and the end
+    ("sd", 77 - 2),
+    ("sdxl", 77 - 2),
+    ("pix2pix", 77 - 2),
+    ("pixart-alpha", 120 - 2),
+    ("pixart-sigma", 300 - 2),
+    ("sd3", 256 - 2),  # T5, of three encoders
+    ("flux", 512 - 2),
+]
+
+
+@pytest.mark.parametrize(("kind", "letters"), READ)
+def test_what_is_beyond_the_encoder_that_reads_most_is_counted_and_changes_nothing(kind, letters):
+    producer = opened(kind)
+    read = ("Ab" * letters)[:letters]
+    assert [producer.unread(read + more) for more in ("", "c", "cd")] == [0, 1, 2]
+    source = SOURCE if kind in EDITORS else None
+    side = None if source else 64
+    requests = [Request(text, 1, source=source) for text in (f"{read}c", f"{read}d", f"{read[:-1]}cd")]
+    one, other, third = (
+        producer.generate([request], Setting(steps=2, width=side, height=side))[0].tobytes() for request in requests
+    )
+    assert one == other
+    assert third != one
+
+
+def test_the_names_of_classes_have_no_length():
+    assert opened("dit").unread("umbrella " * 500) == 0
+
+
 def test_edits_and_images_from_text_are_made_in_calls_of_their_own():
     with pytest.raises(UsageError, match="with and without a source"):
         opened("sd").generate([Request("a cat", 1), Request("a cat", 1, source=SOURCE)], Setting(steps=2))

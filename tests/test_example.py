@@ -26,9 +26,12 @@ def test_the_study_goes_from_nothing_to_comparisons(tmp_path, monkeypatch):
 def test_the_real_study_is_that_of_the_paper(tmp_path):
     files = {name: tmp_path / name for name in ("prompts.txt", "monet.txt", "tok.txt", "seeds.txt")}
     for file in files.values():
-        file.write_text("1\n")
-    real = consistency_study.real(*[files[name] for name in ("prompts.txt",)], (files["monet.txt"], files["tok.txt"]),
-                                  files["seeds.txt"], "style.safetensors")  # fmt: skip
+        file.write_text("".join(f"{n}\n" for n in range(104)))
+    painted = (files["monet.txt"], files["tok.txt"])
+    real = consistency_study.real(
+        tmp_path / "out", files["prompts.txt"], painted, files["seeds.txt"], "style.safetensors"
+    )
+    assert real.prompts.read_text().split() == [str(n) for n in range(100)]  # the paper used 100 of its 104
     first, *_, last = consistency_study.commands(real, tmp_path)
     assert first[first.index("--model") + 1] == "stabilityai/stable-diffusion-xl-base-1.0"
     for option, value in {"--size": "768", "--steps": "20", "--guidance": "7.5", "--n": "20"}.items():

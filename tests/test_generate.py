@@ -130,6 +130,30 @@ def test_images_made_otherwise_do_not_go_under_one_label(tmp_path):
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.name != ".lock"}
 
 
+def test_a_run_that_goes_on_elsewhere_says_so_and_records_where_each_image_was_made(tmp_path):
+    generate(Plain(device="cuda:0", versions="torch 2.6"), ["a"], seeds=[0], out=tmp_path)
+    settings = [Setting()]
+    elsewhere = Plain(device="cpu", versions="torch 2.7")
+    said = "device was cuda:0 and is cpu; versions was torch 2.6 and is torch 2.7"
+    assert said in forecast(elsewhere, ["a"], seeds=[0, 1], out=tmp_path, settings=settings).notes[0]
+    done = generate(elsewhere, ["a"], seeds=[0, 1], out=tmp_path)
+    assert (done.n_kept, done.n_made, len(done.notes)) == (1, 1, 1) and said in done.notes[0]
+    assert [row["generator"]["device"] for row in rows(tmp_path)] == ["cuda:0", "cpu"]
+
+
+def test_prompts_longer_than_the_model_reads_are_told_and_counted(tmp_path):
+    long = " ".join(["word"] * 61)
+    prompts = ["a", f"{long} one", f"{long} two", Prompt("b", negative=long)]
+    done = generate(Plain(), prompts, seeds=[0], out=tmp_path)
+    cut = f"{long[:100]}..."
+    assert done.notes == [
+        f"{what} longer than plain reads, whose ends are cut off: {n}; the first loses {k} of its tokens: {cut!r}"
+        for what, n, k in (("prompts", 2, 2), ("negative prompts", 1, 1))
+    ]
+    assert [row["prompt_cut"] for row in rows(tmp_path)] == [0, 2, 2, 0]
+    assert rows(tmp_path)[1]["text"] == f"{long} one"
+
+
 def test_a_prompt_that_fails_is_recorded_and_the_others_of_its_batch_are_made(tmp_path):
     class Learning(Plain):
         able = False
@@ -179,6 +203,9 @@ def test_what_cannot_be_is_refused_before_anything_is_made(tmp_path):
 
     refused("no strength", settings=[Setting(), Setting(strength=0.5)])
     refused("no prompts", prompts=[])
+    for name in ("", "(source)", "\udcff"):
+        with pytest.raises(UsageError, match="label"):
+            generate(Plain(name), ["a"], seeds=[0], out=tmp_path / "o")
     refused("prompt 2 is empty", prompts=["a", " "])
     refused("prompt 1 is not valid Unicode", prompts=["\ud83d"])
     refused("seed 0 is given twice", seeds=[0, 0])

@@ -132,6 +132,7 @@ from semscale.producers.request import Setting
 prompts = ["a red circle", "two blue stars", "a green house on a sandy beach"]
 done = generate(SceneProducer(), prompts, seeds=range(10), out=sys.argv[1], settings=[Setting(width=64), Setting()])
 print(done.n_kept, done.n_made)
+assert not {"torch", "diffusers"} & sys.modules.keys()  # which take seconds, and no scene needs
 """
 
 

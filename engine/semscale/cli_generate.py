@@ -33,7 +33,7 @@ def _model_options(command: Callable[..., None]) -> Callable[..., None]:
             click.option("--revision", metavar="NAME", help="Branch, tag or commit of a hub model."),
             click.option("--variant", metavar="NAME", help="Of the weight files, such as fp16."),
             click.option("--dtype", type=click.Choice(["fp32", "fp16", "bf16"]),
-                         help="Of weights and computation. [default: fp16 on a GPU, else fp32]"),
+                         help="Of weights and computation. [default: on a CUDA GPU fp16, or bf16 for Flux; else fp32]"),
             click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps. [default: the best there is]"),
             click.option("--lora", metavar="FILE|ID", help="A LoRA to load on top: safetensors file or hub id."),
             click.option("--lora-scale", type=float, metavar="X", help="How strong the LoRA is. [default: 1]"),
@@ -98,13 +98,16 @@ def generate(
     console = Console(quiet=quiet)
     listed = read_prompts(prompts)
     settings, seeds, output = _settings(options), _seeds(options), _output(out, options)
-    producer = _opened(options)
+    producer = _opened(options, settings)
     asked: dict[str, Any] = {"seeds": seeds, "out": output, "settings": settings}
     try:
+        forecast = generation.forecast(producer, listed.prompts, **asked)
+        notes = [*listed.notes, *forecast.notes]
+        for note in notes:  # before what may take hours
+            console.say(note)
         if dry_run:
-            forecast = generation.forecast(producer, listed.prompts, **asked)
-            _tell_forecast(console, forecast, listed.notes)
-            emit(as_json, dataclasses.asdict(forecast) | {"out": str(out), "notes": [*listed.notes, *forecast.notes]})
+            _tell_forecast(console, forecast)
+            emit(as_json, dataclasses.asdict(forecast) | {"out": str(out), "notes": notes})
             return
         with console.progress() as tell:
             done = generation.generate(
@@ -115,9 +118,6 @@ def generate(
             )
     finally:
         producer.close()
-    notes = [*listed.notes, *done.notes]
-    for note in notes:
-        console.say(note)
     console.say(_told(done))
     emit(as_json, dataclasses.asdict(done) | {"out": str(out), "notes": notes})
     if done.n_failed > max_error_rate * done.n_asked:
@@ -132,9 +132,7 @@ def _told(done: Any) -> str:
     return f"{done.n_made} images made, {done.n_kept} were there{failed}, of {done.n_asked}{labels}, in {done.out}"
 
 
-def _tell_forecast(console: Any, forecast: Any, notes: list[str]) -> None:
-    for note in (*notes, *forecast.notes):
-        console.say(note)
+def _tell_forecast(console: Any, forecast: Any) -> None:
     console.say(f"{forecast.n_asked} images, of which {forecast.n_kept} are there")
     for label in forecast.labels:
         console.say(f"  label {label}")
@@ -172,8 +170,8 @@ def _output(out: Path, options: dict[str, Any]) -> Output:
     return FolderOutput(out, form) if size is None else TarOutput(out, size, form)
 
 
-def _opened(options: dict[str, Any]) -> Producer:
-    """The producer, under the label that was asked for."""
+def _opened(options: dict[str, Any], settings: list[Setting]) -> Producer:
+    """The producer, under the label that was asked for, for settings of which it refuses some before it is loaded."""
     given = {name: options[name] for name in _OF_DIFFUSION if options[name] is not None}
     if options["model"] == SCENES:
         from semscale.producers.drawing import SceneProducer
@@ -184,6 +182,7 @@ def _opened(options: dict[str, Any]) -> Producer:
     else:
         from semscale.producers.diffusion import DiffusionOptions, open_producer
 
-        producer = open_producer(options["model"], DiffusionOptions(**given))
-    producer.name = options["label"] or producer.name
+        schedulers = tuple(dict.fromkeys(each.scheduler for each in settings if each.scheduler is not None))
+        producer = open_producer(options["model"], DiffusionOptions(**given, schedulers=schedulers))
+    producer.name = producer.name if options["label"] is None else options["label"]
     return producer

@@ -21,7 +21,11 @@ class SceneProducer:
     def __init__(self, name: str = "scenes") -> None:
         self.name = name
         self.batch_size = 8
-        self.facts: Mapping[str, str] = {"model": "scenes", "pipeline": "scenes", "pillow": PIL.__version__}
+        self.facts: Mapping[str, str] = {
+            "model": "scenes",
+            "pipeline": "scenes",
+            "versions": f"pillow {PIL.__version__}",
+        }
 
     def check(self, setting: Setting, *, edits: bool) -> Setting:
         """Return `setting` with its size, 256 by 256 by default. Raises UsageError for what drawings do not have."""
@@ -35,6 +39,10 @@ class SceneProducer:
         if (setting.height or side) != side:
             raise UsageError(f"scenes are square, not {setting.width}x{setting.height}; give one side")
         return Setting(width=side, height=side)
+
+    def unread(self, text: str) -> int:
+        """None: every word is drawn, or is an error."""
+        return 0
 
     def generate(self, requests: Sequence[Request], setting: Setting) -> list[Image.Image]:
         """Draw each request. Raises UsageError for a word that scenes cannot draw, a negative prompt or a blend."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -25,13 +25,14 @@ from semscale.locks import exclusive
 from semscale.prefetch import ahead
 from semscale.producers.failures import Failures
 from semscale.producers.folder_output import FolderOutput
+from semscale.producers.notes import cut_off, differing, mixed_groups
 from semscale.producers.outputs import Output, Survey, batches_of, mark_begun, mark_ended
 from semscale.producers.pictures import read_image
 from semscale.producers.prompts import Prompt
 from semscale.producers.request import Producer, Request, Setting
 from semscale.producers.seeds import check_seeds
 from semscale.producers.sweep import Point, labelled
-from semscale.producers.work import Made, Planned, Task, made_by, planned, setting_of, tasks
+from semscale.producers.work import CIRCUMSTANCES, Made, Planned, Task, check_label, made_by, planned, setting_of, tasks
 
 Tell = Callable[[int, int, int], None]  # images done, failed, and asked for
 DEFAULTS = (Setting(),)
@@ -84,7 +85,7 @@ def generate(
     job = _planned(producer, prompts, list(seeds), settings)
     with contextlib.ExitStack() as held:
         held.enter_context(exclusive(output.folder))
-        survey = _checked_survey(job, output)
+        job, survey = _against(job, output)
         mark_begun(output.folder)
         failures = Failures(output.folder)
         failures.forget({task.stem for task in job.tasks()})
@@ -105,7 +106,7 @@ def forecast(
     """What `generate` would make; writes nothing. Raises what it would raise before anything is made."""
     output = FolderOutput(out) if isinstance(out, str | Path) else out
     job = _planned(producer, prompts, list(seeds), settings)
-    survey = _checked_survey(job, output)
+    job, survey = _against(job, output)
     names = [task.stem + output.form.suffix for task in job.tasks()]
     kept = sum(name in survey.names for name in names)
     return Forecast(job.labels, len(names), kept, names[:3], job.notes)
@@ -135,6 +136,7 @@ class _Job:
 def _planned(
     producer: Producer, prompts: Iterable[str | Prompt], seeds: list[int], settings: Sequence[Setting]
 ) -> _Job:
+    check_label(producer.name)
     check_seeds(seeds)
     plans, notes = planned(Prompt(each) if isinstance(each, str) else each for each in prompts)
     edits = plans[0].prompt.source is not None
@@ -142,48 +144,33 @@ def _planned(
         raise UsageError("some prompts have an image to edit, and others have none; generate them apart")
     points = labelled(producer.name, settings)
     checked = [replace(point, setting=producer.check(point.setting, edits=edits)) for point in points]
-    return _Job(producer, checked, plans, seeds, [*notes, *_mixed_groups(plans)])
+    plans = [replace(plan, unread=producer.unread(plan.prompt.text)) for plan in plans]
+    return _Job(producer, checked, plans, seeds, [*notes, *mixed_groups(plans), *cut_off(plans, producer)])
 
 
-def _mixed_groups(plans: Sequence[Planned]) -> Iterator[str]:
-    """A note where images of different requests would be one group."""
-    shown = [plan.prompt.edited_text if plan.prompt.source else plan.prompt.text for plan in plans]
-    texts = [text for text in shown if text is not None]
-    if len(set(texts)) < len(texts):
-        yield (
-            "some prompts share a text and differ in their negative prompt or source: "
-            "score them with --group-by parent, or their images are one group"
-        )
+def _against(job: _Job, output: Output) -> tuple[_Job, Survey]:
+    """What the output holds, and the job with notes where that was made in other circumstances.
 
-
-def _checked_survey(job: _Job, output: Output) -> Survey:
-    """What the output holds. Raises UsageError where it would mix with what was asked for."""
+    Raises UsageError where it would mix with what was asked for.
+    """
     if job.plans[0].prompt.source is not None and not output.holds_sources:
         raise UsageError("edits need the images that were edited beside them; write a folder, without --shards")
-    survey = output.survey()
+    survey, changed = output.survey(), set()
     for point in job.points:
-        now = made_by({**setting_of(point), "generator": _generator(job, output)})
-        then = survey.made_by.get(point.label, now)
-        if then != now:
-            raise UsageError(f"{output.folder}: {_differing(point.label, then, now)}")
+        now = made_by({**setting_of(point), "generator": {**job.producer.facts, "format": output.form.described}})
+        changes = differing(survey.made_by.get(point.label, now), now)
+        told = "; ".join(changes.values())
+        if changes.keys() - CIRCUMSTANCES:
+            raise UsageError(
+                f"{output.folder}: holds images of {point.label!r} made otherwise: {told}. Choose another label, or "
+                "another -o"
+            )
+        if changes:
+            changed.add(f"{output.folder}: holds images of the same models made elsewhere: {told}")
         shared = [label for label in survey.made_by if Point(label, point.setting).folder == point.folder]
         if shared not in ([], [point.label]):
             raise UsageError(f"{output.folder}: {point.label!r} and {shared[0]!r} get one folder; choose another label")
-    return survey
-
-
-def _generator(job: _Job, output: Output) -> dict[str, str]:
-    return {**job.producer.facts, "format": output.form.described}
-
-
-def _differing(label: str, then: Mapping[str, object], now: Mapping[str, object]) -> str:
-    names = [name for name in {**then, **now} if then.get(name) != now.get(name)]
-    changes = "; ".join(f"{name} was {_shown(then.get(name))} and is {_shown(now.get(name))}" for name in names)
-    return f"holds images of {label!r} made otherwise: {changes}. Choose another label, or another -o"
-
-
-def _shown(value: object) -> str:
-    return "not there" if value is None else str(value)
+    return replace(job, notes=[*job.notes, *sorted(changed)]), survey
 
 
 class _Run:

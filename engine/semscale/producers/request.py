@@ -45,11 +45,15 @@ class Producer(Protocol):
     """Makes images. Called by one thread at a time."""
 
     name: str  # label of the model, and of its folder
-    facts: Mapping[str, str]  # for the metadata: model, revision, pipeline, dtype, versions of the packages
+    facts: Mapping[str, str]  # for the metadata: model, revision, pipeline, dtype, device, versions of the packages
     batch_size: int  # requests it likes to be given at once; its images do not depend on it
 
     def check(self, setting: Setting, *, edits: bool) -> Setting:
         """Return `setting` with the defaults filled in. Raises UsageError for what this model cannot do."""
+        ...
+
+    def unread(self, text: str) -> int:
+        """How many tokens at the end of a prompt the model never sees, as it is longer than it reads; 0 for most."""
         ...
 
     def generate(self, requests: Sequence[Request], setting: Setting) -> list[Image.Image]:

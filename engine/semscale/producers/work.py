@@ -19,9 +19,10 @@ from semscale.producers.sweep import Point, said
 SOURCES = "_sources"  # folder of the images that were edited; no label has such a folder
 OF_SOURCES = "(source)"  # their model, in the metadata
 _SCORED = ("file_name", "text", "prompt", "caption", "model", "seed")  # columns that the scorer reads
-_OURS = ("instruction", "negative_prompt", "source", "source_text", "width", "height")
+_OURS = ("instruction", "negative_prompt", "prompt_cut", "source", "source_text", "width", "height")
 _SETTING = ("steps", "guidance", "image_guidance", "strength", "scheduler", "size")
 RESERVED = frozenset({*_SCORED, *_OURS, *_SETTING, "generator"})
+CIRCUMSTANCES = ("device", "versions")  # facts that may change under a label: the noise is the same, pixels nearly
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Planned:
     prompt: Prompt
     folder: str
     source_name: str | None  # where the image that it edits is kept, below the output
+    unread: int = 0  # tokens at its end that the model does not read
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,7 @@ def row_of(made: Made, file_name: str, generator: Mapping[str, str]) -> dict[str
         "seed": task.seed,
         "instruction": prompt.text if is_edit else None,
         "negative_prompt": prompt.negative,
+        "prompt_cut": task.planned.unread,
         "source": task.planned.source_name,
         "source_text": prompt.source_text,
         **setting_of(task.point),
@@ -128,10 +131,20 @@ def setting_of(point: Point) -> dict[str, Any]:
 
 
 def made_by(row: Mapping[str, Any]) -> dict[str, Any]:
-    """What must be the same in all images of a label, read off a line of metadata."""
+    """What made the images of a label, read off a line of metadata; all but CIRCUMSTANCES must be the same."""
     generator = (row.get("generator") or {}).items()
     told = {f"the model's own {name}" if name in _SETTING else name: value for name, value in generator}
     return {name: row.get(name) for name in _SETTING} | told
+
+
+def check_label(name: str) -> None:
+    """Raise UsageError for the name of a model that tables cannot hold, or that has another meaning there."""
+    if not name.strip() or name == OF_SOURCES:
+        raise UsageError(f"{name!r} is no label of a model; choose another")
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"the label {name!r} is not valid Unicode; choose another") from error
 
 
 def _check(prompt: Prompt, number: int) -> None:

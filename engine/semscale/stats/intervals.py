@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from semscale.model import Array, Interval
 
@@ -48,7 +48,7 @@ def student_interval(
     """Values with standard errors from n observations each -> low and high of the t interval with n - 1 degrees of
     freedom, cut to `bounds`. NaN where the error is.
     """
-    reach = student.ppf(0.5 + LEVEL / 2, np.maximum(np.asarray(n) - 1.0, 1.0)) * error
+    reach = stdtrit(np.maximum(np.asarray(n) - 1.0, 1.0), 0.5 + LEVEL / 2) * error
     return np.maximum(value - reach, bounds[0]), np.minimum(value + reach, bounds[1])
 
 

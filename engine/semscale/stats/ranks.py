@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import rankdata
 
 from semscale.model import Array
 
@@ -30,9 +29,9 @@ def signed_ranks(differences: Array, *, rank_zeros: bool = False) -> SignedRanks
     """(n,) finite differences -> their signed ranks. Zeros have none; `rank_zeros` lets them take up the lowest."""
     zero = differences == 0
     sizes = np.abs(differences[~zero])
-    ranks = rankdata(sizes) + (zero.sum() if rank_zeros else 0)
+    _, place, shared = np.unique(sizes, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(shared) - (shared - 1) / 2)[place] + (zero.sum() if rank_zeros else 0)
     positive = differences[~zero] > 0
-    shared = np.unique(sizes, return_counts=True)[1]
     return SignedRanks(
         ranks, float(ranks[positive].sum()), float(ranks[~positive].sum()), int(zero.sum()), shared[shared > 1]
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy import stats
+from scipy.special import ndtr
 
 from semscale.errors import UsageError
 from semscale.model import Array
@@ -106,7 +106,7 @@ def _normal_p(found: SignedRanks, *, n_ranked_zeros: int) -> float:
     squares = n * (n + 1) * (2 * n + 1) - n_ranked_zeros * (n_ranked_zeros + 1) * (2 * n_ranked_zeros + 1)
     ties = found.ties.astype(np.float64)
     variance = (squares - (ties**3 - ties).sum() / 2) / 24
-    return float(2 * stats.norm.sf(abs(found.r_plus - mean) / np.sqrt(variance)))
+    return float(2 * ndtr(-abs(found.r_plus - mean) / np.sqrt(variance)))
 
 
 def wilcoxon_from_statistic(w: float, n: int) -> SignedRankP:
@@ -120,7 +120,7 @@ def wilcoxon_from_statistic(w: float, n: int) -> SignedRankP:
         raise UsageError(f"W={w} of n={n} differences: rank sums of n >= 1 differences lie from 0 to n (n + 1) / 2")
     low = min(w, total - w)
     z = (total / 2 - low) / np.sqrt(n * (n + 1) * (2 * n + 1) / 24)
-    p_normal, p_exact = float(2 * stats.norm.sf(z)), float("nan")
+    p_normal, p_exact = float(2 * ndtr(-z)), float("nan")
     if n <= EXACT_FROM_STATISTIC:
         p_exact = _lower_tail_twice(rank_sum_chances(np.arange(1.0, n + 1)), low)
     exact = n <= EXACT_UNTIED
@@ -152,6 +152,8 @@ def _ks(a: Array, b: Array) -> tuple[str, float, float]:
     if len(a) == len(b):
         steps = _largest_gap(a, b)
         return EXACT, steps / len(a), _chance_of_gap(steps, len(a))
+    from scipy import stats  # a second to load, which every command would pay
+
     if max(len(a), len(b)) <= EXACT_KS:
         with warnings.catch_warnings():
             warnings.simplefilter("error", RuntimeWarning)  # all that scipy says when the sum of paths overflows
@@ -191,6 +193,8 @@ def normality(values: Array) -> TestResult:
     (1973), whose chi-square approximation is good there. Neither depends on location or scale, so nothing is ever
     tested against N(0, 1). Equal values, and fewer than three, cannot be tested. Raises UsageError for NaN, infinities.
     """
+    from scipy import stats  # as above
+
     found = sample(values, "normality")
     n = len(found)
     name, method, test = ("Shapiro-Wilk", "Royston 1995", stats.shapiro)

@@ -25,6 +25,7 @@ class Checkpoint:
     where: str  # the folder, or the hub id: what diffusers is given
     name: str  # the folder's name, or the last part of the id: a label
     pipeline: str  # the class that its index names
+    scheduler: str  # the class of its scheduler; empty where it has none of that name
     commit: str | None = None  # on the hub
 
     @property
@@ -59,12 +60,12 @@ def find(model: str, revision: str | None = None) -> Checkpoint:
             raise ModelError(
                 f"{model}: no {INDEX}, so not a pipeline as diffusers saves it; name the folder that has one"
             )
-        return Checkpoint(model, folder.resolve().name, _pipeline(index, model))
+        return Checkpoint(model, folder.resolve().name, *_classes(index, model))
     if not _HUB_ID.fullmatch(model):
         raise ModelError(f"{model}: neither an existing folder nor a hub id such as owner/name; check its spelling")
     index = from_hub(model, INDEX, revision)
     # The hub's cache keeps files as .../snapshots/<commit>/<file>.
-    return Checkpoint(model, model.split("/")[1], _pipeline(index, model), commit=index.parent.name)
+    return Checkpoint(model, model.split("/")[1], *_classes(index, model), commit=index.parent.name)
 
 
 def from_hub(repository: str, file: str, revision: str | None = None) -> Path:
@@ -106,11 +107,11 @@ def _hub_answers(repository: str, revision: str | None) -> bool:
     return True
 
 
-def _pipeline(index: Path, model: str) -> str:
-    """The pipeline class of an index, all of whose parts are known libraries'."""
+def _classes(index: Path, model: str) -> tuple[str, str]:
+    """The classes of the pipeline and the scheduler of an index, all of whose parts are known libraries'."""
     try:
         values: Any = json.loads(index.read_text(encoding="utf-8"))
-        pipeline = values["_class_name"]
+        pipeline, scheduler = values["_class_name"], values.get("scheduler", (None, ""))[1]
         parts = {name: part[0] for name, part in values.items() if isinstance(part, list) and len(part) == 2}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{model}: its {INDEX} is damaged ({error!r}); fetch the checkpoint again") from error
@@ -118,4 +119,4 @@ def _pipeline(index: Path, model: str) -> str:
     if foreign or not isinstance(pipeline, str):
         what = ", ".join(f"{name} from {library!r}" for name, library in foreign.items()) or f"its class {pipeline}"
         raise ModelError(f"{model}: brings code of its own ({what}), which is not run; choose another checkpoint")
-    return pipeline
+    return pipeline, scheduler

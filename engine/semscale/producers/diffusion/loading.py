@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -18,6 +19,7 @@ from semscale.producers.diffusion.kinds import Kind, kind_of
 from semscale.producers.diffusion.options import DiffusionOptions
 from semscale.producers.diffusion.producer import Adapters, DiffusionProducer
 from semscale.producers.diffusion.quiet import loading, quiet
+from semscale.producers.diffusion.schedulers import Schedulers
 from semscale.producers.diffusion.text_to_image import TextToImage, fixed
 from semscale.producers.request import Producer
 
@@ -40,11 +42,14 @@ def load(model: str, options: DiffusionOptions) -> Producer:
     with quiet():
         import_module("diffusers")  # which warns of its own dependencies
     with loading(model):
+        _check_schedulers(checkpoint, kind, options.schedulers)
         pipeline = _pipeline(checkpoint, kind, TORCH_DTYPES[dtype], options.variant)
     with loading(model):
         pipeline.to(device)
         pipeline.set_progress_bar_config(disable=True)
         facts = _facts(checkpoint, kind, pipeline, dtype)
+        if options.variant is not None:
+            facts["variant"] = options.variant
         if options.lora is not None:
             facts |= lora.apply(pipeline, options.lora, 1.0 if options.lora_scale is None else options.lora_scale)
         adapters = _adapters(kind, pipeline, checkpoint.name)
@@ -52,23 +57,30 @@ def load(model: str, options: DiffusionOptions) -> Producer:
     return DiffusionProducer(checkpoint.name, facts, adapters, batch_size=batch_size)
 
 
+def _check_schedulers(checkpoint: Checkpoint, kind: Kind, names: Sequence[str]) -> None:
+    """Raise UsageError for a scheduler that the model cannot run with, from the configuration of its own."""
+    if names:
+        own = _loaded(checkpoint, checkpoint.scheduler, subfolder="scheduler")
+        schedulers = Schedulers(own, checkpoint.name, unscaled=kind.task == "class")
+        for name in names:
+            schedulers.checked(name)
+
+
 def _pipeline(checkpoint: Checkpoint, kind: Kind, dtype: torch.dtype, variant: str | None) -> Any:
     """The pipeline with its weights, from safetensors and without code of its own. Raises ModelError."""
+    automatic = {"text": "AutoPipelineForText2Image", "image": "AutoPipelineForImage2Image"}
+    loader = automatic.get(kind.task, checkpoint.pipeline)
+    return _loaded(checkpoint, loader, torch_dtype=dtype, variant=variant, use_safetensors=True, **dict(kind.without))
+
+
+def _loaded(checkpoint: Checkpoint, loader: str, **options: Any) -> Any:
+    """What a class of diffusers makes of a checkpoint. Raises ModelError."""
     import diffusers
     from safetensors import SafetensorError
 
-    automatic = {"text": "AutoPipelineForText2Image", "image": "AutoPipelineForImage2Image"}
-    loader = getattr(diffusers, automatic.get(kind.task, checkpoint.pipeline))
     try:
-        return loader.from_pretrained(
-            checkpoint.where,
-            revision=checkpoint.commit,
-            torch_dtype=dtype,
-            variant=variant,
-            use_safetensors=True,
-            **dict(kind.without),
-        )
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        return getattr(diffusers, loader).from_pretrained(checkpoint.where, revision=checkpoint.commit, **options)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
         said = " ".join(str(error).split())
         raise ModelError(f"{checkpoint.where}: cannot be loaded as {checkpoint.pipeline} ({said[:300]})") from error
 
@@ -106,4 +118,5 @@ def _facts(checkpoint: Checkpoint, kind: Kind, pipeline: Any, dtype: str) -> dic
     }
     left_out = [name for name, _ in kind.without if not name.startswith("requires")]
     facts |= dict.fromkeys([*left_out, *fixed(pipeline)], "off")
-    return facts | {name: import_module(name).__version__ for name in (*NEEDED, "torch")}
+    versions = ", ".join(f"{name} {import_module(name).__version__}" for name in (*NEEDED, "torch"))
+    return facts | {"versions": versions}

@@ -15,11 +15,12 @@ class DiffusionOptions:
 
     revision: str | None = None  # branch, tag or commit on the hub
     variant: str | None = None  # of the weight files, such as "fp16"
-    dtype: str | None = None  # one of DTYPES; fp16 on a GPU, else fp32
+    dtype: str | None = None  # one of DTYPES; on a GPU fp16, or bf16 for Flux, else fp32
     device: str | None = None  # as PyTorch names it: "cpu", "cuda", "cuda:1", "mps"
     lora: str | None = None  # safetensors file, or hub id
     lora_scale: float | None = None  # 1.0 where a LoRA is given
     batch_size: int | None = None  # images a call; by the device where None
+    schedulers: tuple[str, ...] = ()  # that will be asked for; refused before the weights where there are none such
 
     def __post_init__(self) -> None:
         if self.dtype is not None and self.dtype not in DTYPES:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from semscale.errors import InputError, UsageError
 from semscale.model import Array
+from semscale.producers.diffusion import encoders
 from semscale.producers.diffusion.noise import only_from_seeds
 from semscale.producers.diffusion.quiet import quiet
 from semscale.producers.request import Request, Setting
@@ -61,6 +62,14 @@ class DiffusionProducer:
         with quiet():
             return self._adapter(edits=edits).check(setting)
 
+    def unread(self, text: str) -> int:
+        """How many tokens of `text` are beyond what all of the model's text encoders read."""
+        adapters = self._open()
+        adapter = adapters.makes or adapters.edits
+        assert adapter is not None
+        with quiet():
+            return encoders.unread(adapter.pipeline, text)
+
     def generate(self, requests: Sequence[Request], setting: Setting) -> list[Image.Image]:
         """Make one RGB image for each request; requests that cannot share a batch are drawn in several.
 
@@ -82,14 +91,20 @@ class DiffusionProducer:
 
     def close(self) -> None:
         """Give back memory. A second call does nothing."""
+        if self._adapters is None:
+            return
         self._adapters = None
         gc.collect()
         torch.cuda.empty_cache()
 
-    def _adapter(self, *, edits: bool) -> Adapter:
+    def _open(self) -> Adapters:
         if self._adapters is None:
             raise UsageError(f"{self.name} is closed; open it again")
-        adapter = self._adapters.edits if edits else self._adapters.makes
+        return self._adapters
+
+    def _adapter(self, *, edits: bool) -> Adapter:
+        adapters = self._open()
+        adapter = adapters.edits if edits else adapters.makes
         if adapter is None:
             raise UsageError(
                 f"{self.name} cannot edit images; leave the sources out, or take a model that can"
