@@ -203,3 +203,12 @@ def _spec(kind: str) -> dict[str, Any]:
         "tokens": None if kind == "image" else {"length": 77, "eos": 49407, "pad": 49407},
         "note": "",
     }
+
+
+def write_groups(out: Path, scs: np.ndarray) -> None:
+    """Write a groups.parquet with a group for each score, of three models in turn."""
+    n, row = len(scs), group_row("m", "g", [], scs=50.0)
+    columns = {name: pa.array([row[name]] * n, kind) for name, kind in GROUP_TYPES.items()}
+    columns |= {"scs": pa.array(scs), "group": pa.array([f"a prompt with number {i}" for i in range(n)])}
+    columns |= {"model": pa.array([f"model {i % 3}" for i in range(n)]), "n": pa.array(np.full(n, 20))}
+    pq.write_table(pa.table(columns), out / "groups.parquet")

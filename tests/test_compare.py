@@ -4,6 +4,8 @@ import dataclasses
 import json
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from compared_folders import PROMPTS, images_of, scores, write_results
 from hypothesis import given, settings
@@ -46,7 +48,9 @@ def test_the_sentence_says_who_is_ahead_by_how_much_and_how_sure(tmp_path):
     assert pair.sentence.startswith("pixart is more consistent than sdxl: +4.")
     assert "scs over 12 prompts (Wilcoxon, exact, p = 0.00049)" in pair.sentence
     assert "no difference shown" in metric(found, "clip-score").pairs[0].sentence
-    assert found.warnings == ()
+    assert [pair.ahead for each in found.metrics for pair in each.pairs] == ["pixart", None]
+    (several,) = found.warnings
+    assert several.startswith("2 metrics: their p are not adjusted for one another")
 
 
 def test_statistics_are_those_of_the_joined_values(tmp_path):
@@ -101,9 +105,21 @@ def test_unshared_and_unknown_seeds_are_a_warning(tmp_path, seeds):
     found = compare_runs(a, b)
     assert not found.images.paired
     assert any(line.startswith("unpaired noise") for line in found.warnings)
+    assert any(line == "images without a seed in b (36)" for line in found.warnings) == unknown
     assert found.images.n_without_seed == ((0, 36) if unknown else (0, 0))
     assert len(found.unmatched) == (0 if unknown else 72)
     assert metric(found, "clip-score").pairs[0].statistics.n == 12  # every image counts
+
+
+def test_one_image_without_a_seed_has_no_partner_and_does_not_undo_the_others(tmp_path):
+    values = scores()
+    images = images_of(values, shift=1)
+    images[PROMPTS[0]]["stray"] = 900.0
+    a = write_results(tmp_path / "a", {"a": values}, {"a": images_of(values)})
+    found = compare_runs(a, write_results(tmp_path / "b", {"b": values}, {"b": images}))
+    assert found.images.paired and found.images.n_without_seed == (0, 1) and len(found.unmatched) == 0
+    assert metric(found, "clip-score").pairs[0].statistics.mean_difference.value == pytest.approx(-1.0)
+    assert "images without a seed in b (1); scores of images leave them out" in found.warnings
 
 
 def test_different_numbers_of_images_are_a_warning(tmp_path):
@@ -154,6 +170,10 @@ def test_a_run_without_model_names_is_called_by_its_folder(tmp_path):
     found = compare_runs(*folders)
     assert [side.label for side in found.sides] == ["x", "y"]
     assert metric(found).pairs[0].statistics.n == 12  # by the name of the group, where there is no text
+    several = write_results(tmp_path / "several", {"a": scores(2), "b": scores()})
+    assert [side.model for side in compare_runs(several, folders[0], models=["a", "x"]).sides] == ["a", None]
+    with pytest.raises(UsageError, match="has no model 'xx'; did you mean 'x'"):
+        compare_runs(several, folders[0], models=["a", "xx"])
     with pytest.raises(UsageError, match="holds one model"):
         compare_runs(folders[0])
 
@@ -172,7 +192,7 @@ def test_presets_of_one_score_must_agree_but_others_can_be_compared(tmp_path):
     folders = two(tmp_path, preset="clip-s")
     with pytest.raises(UsageError, match="clip-score of sdxl and pixart cannot be compared: preset"):
         compare_runs(*folders)
-    assert compare_runs(*folders, metrics=["scs"]).warnings == ()
+    assert compare_runs(*folders, metrics=["scs"]).warnings == ()  # of one metric nothing is to be said
 
 
 def test_another_precision_is_a_warning(tmp_path):
@@ -218,6 +238,15 @@ def test_groups_of_one_text_are_joined_by_name():
     ]
     with pytest.raises(UsageError, match="two groups of one model are called 'u'"):
         keys_of([["u", None]], [["g", "u"]])
+
+
+def test_all_go_by_the_names_of_groups_where_one_run_has_no_texts(tmp_path):
+    a = write_results(tmp_path / "a", {"a": scores()})
+    texts = pa.array([f"the text of {name}" for name in PROMPTS])
+    groups = pq.read_table(a / "groups.parquet")
+    pq.write_table(groups.set_column(groups.schema.get_field_index("text"), "text", texts), a / "groups.parquet")
+    b = write_results(tmp_path / "b", {"b": scores(4, noise=1)}, texts=False)
+    assert metric(compare_runs(a, b)).pairs[0].statistics.n == 12
 
 
 def test_a_broken_or_missing_file_is_named(tmp_path):

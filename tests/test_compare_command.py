@@ -14,7 +14,7 @@ from semscale import run
 from semscale.cli_compare import compare as command
 from semscale.errors import UsageError
 
-HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>&amp; {{ 7 * 7 }} [bold]\x1b[31m"
+HOSTILE = "[bold]\x1b[31m<script>alert(1)</script>\"'><img src=x onerror=alert(2)>&amp; {{ 7 * 7 }}"
 
 
 def call(*arguments, exit_code=0):
@@ -37,7 +37,7 @@ def test_the_first_line_is_the_verdict_and_nothing_is_written(both, tmp_path):
         r"\(Wilcoxon, exact, p = 0\.00098\)",
         lines[0],
     )
-    assert lines[1].startswith("no difference shown between sdxl and pixart")
+    assert lines[1].startswith("sdxl is better than pixart: +1.00 [1.00, 1.00] clip-score")
     assert "! a demo" in lines
     assert any(line.startswith("! 1 prompt without a partner, left out: 'a picture of number 0'") for line in lines)
     table = "\n".join(lines)
@@ -66,6 +66,7 @@ def test_the_files_hold_the_joined_table_and_every_statistic(written):
     statistics = told["metrics"]["scs"]["pairs"][0]["statistics"]
     assert statistics["mean_difference"]["seed"] == 3
     assert statistics["a"]["ddof"] == 1
+    assert [m["pairs"][0]["ahead"] for m in told["metrics"].values()] == ["pixart", "sdxl"]
     rows = pq.read_table(out / "pairs.parquet").to_pylist()
     assert [row["metric"] for row in rows] == ["scs"] * 11 + ["clip-score"] * 11
     assert {row["prompt"]: row["a"] for row in rows[:11]} == {p: v for p, v in scores().items() if p != PROMPTS[0]}
@@ -94,8 +95,10 @@ def test_a_comparison_is_the_same_when_it_is_made_again(written, tmp_path):
 def test_hostile_prompts_and_names_are_text_in_the_page_and_on_the_terminal(tmp_path):
     prompts = (*PROMPTS[:6], HOSTILE)
     a = write_results(tmp_path / "a", {HOSTILE: scores(prompts=(*prompts, HOSTILE + "!"))})
-    b = write_results(tmp_path / "b", {"$\\frac{1}$ 模型": scores(3, prompts, noise=1)})
+    b = write_results(tmp_path / "b", {"$\\frac{1}$ 模型\u202e" + "x" * 300: scores(3, prompts, noise=1)})
     printed = call(a, b, "-o", tmp_path / "out", "--metric", "scs").stdout
+    assert re.search(r"x… is more consistent than .*…: \+\d\.\d\d \[", printed.splitlines()[0])
+    assert re.search(r"x… +\d\d\.\d\d +\d\d\.\d\d +\d\.\d\d +7\n", printed)  # no number is cut
     assert "\x1b" not in printed
     assert "[bold]" in printed  # and not obeyed
     page = (tmp_path / "out" / "compare.html").read_text()
@@ -103,6 +106,7 @@ def test_hostile_prompts_and_names_are_text_in_the_page_and_on_the_terminal(tmp_
     assert "<img" not in page
     assert "\x1b" not in page
     assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;") > 10
+    assert "\u202e" not in page.partition("<main>")[0]  # in the verdict no name turns the numbers round
     assert "{{ 7 * 7 }}" in page
 
 

@@ -190,6 +190,7 @@ def test_invalid_images_do_not_count_and_unlike_images_do_no_harm(tmp_path):
 def test_pilots_without_any_error_are_drawn_too(tmp_path):
     write_pilot(tmp_path / "s", {"same": np.tile(images(1), (12, 1))})
     done = run(tmp_path / "s", "--repeats", 100, "-o", tmp_path / "plan")
+    assert "! 1 prompt of one and the same image" in done.output
     assert "Recommended: 2 images a prompt" in done.output and (tmp_path / "plan" / "plan.png").exists()
 
 

@@ -32,6 +32,8 @@ def _about(plan: Plan) -> Iterator[str]:
     yield f"errors in {unit}; within: share of the scores within {plan.question.precision} of the truth"
     if plan.n_too_small:
         yield f"left out, fewer than {MIN_PILOT} valid images: {plural(plan.n_too_small, 'group')}"
+    if plan.n_alike:
+        yield f"! {plural(plan.n_alike, 'prompt')} of one and the same image: nothing can be planned from copies"
     if plan.n_not_sampled:
         yield f"not in the random sample of prompts (--groups takes more): {plural(plan.n_not_sampled, 'group')}"
 
@@ -62,9 +64,9 @@ def _recommendation(plan: Plan) -> Iterator[str]:
     share, precision = _share(plan), plan.question.precision
     worst = next(each.worst for each in plan.advice if each.for_worst == plan.for_worst)
     yield (
-        f"Recommended: {_n(plan.for_prompts)} images a prompt. {share} of the scores of these prompts are then within "
-        f"{precision} of the truth. For the mean over a model's prompts {_n(plan.for_mean)} are enough; the worst "
-        f"prompt needs {_n(plan.for_worst)}: {shorten(worst, 60)!r}."
+        f"Recommended: {_n(plan.for_prompts)} images a prompt. {share} of the scores of these prompts should then be "
+        f"within {precision} of the truth. For the mean over a model's prompts {_n(plan.for_mean)} are enough; the "
+        f"worst prompt needs {_n(plan.for_worst)}: {shorten(worst, 60)!r}."
     )
     if plan.basis(plan.for_prompts) == "extrapolated":
         yield (

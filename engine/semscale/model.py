@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import html
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -215,5 +216,27 @@ class Score:
     params: Mapping[str, Any]
 
     def _repr_html_(self) -> str:
-        interval = "" if self.interval is None else f" ({self.interval.low:.4g} to {self.interval.high:.4g})"
-        return f"<b>{html.escape(self.metric)}</b> {self.value:.4g}{interval}, n = {self.n}"
+        return headline([("", self)])
+
+
+def headline(rows: Iterable[tuple[str, Score]]) -> str:
+    """Return scores as a table for a notebook: without style or script; `rows` are models, "" for none, and scores."""
+    told = list(rows)
+    named = any(model for model, _ in told)
+    heads = ["score", *(["model"] if named else []), "value", "interval", "n", ""]
+    lines = [_line(score, [model] if named else []) for model, score in told]
+    return f"<table>{_cells('th', heads)}{''.join(lines)}</table>"
+
+
+def _line(score: Score, model: list[str]) -> str:
+    interval = "–" if score.interval is None else f"{_number(score.interval.low)} to {_number(score.interval.high)}"
+    better = {True: "higher is better", False: "lower is better"}.get(score.higher_is_better, "neither end is better")
+    return _cells("td", [score.metric, *model, _number(score.value), interval, f"{score.n:,}", better])
+
+
+def _number(value: float) -> str:
+    return f"{value:#.4g}".rstrip(".") if math.isfinite(value) else "–"
+
+
+def _cells(tag: str, texts: list[str]) -> str:
+    return f"<tr>{''.join(f'<{tag}>{html.escape(text)}</{tag}>' for text in texts)}</tr>"

@@ -6,9 +6,10 @@ import dataclasses
 import html
 import importlib
 import importlib.util
+import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,11 +25,12 @@ from semscale.locks import exclusive
 from semscale.measures.compute import Encoded, measure, warned
 from semscale.measures.measure import Need
 from semscale.metrics import alignment
-from semscale.model import Interval, ModelSpec, Progress, Score, Source
+from semscale.model import Interval, ModelSpec, Progress, Score, Source, headline
 from semscale.options import Options
 from semscale.provenance import provenance
 from semscale.report import write_report
 from semscale.scoring import score_store
+from semscale.sensitivity import write_sensitivity
 from semscale.sources import Location, open_source
 from semscale.store import Store
 from semscale.timing import Clock
@@ -48,13 +50,19 @@ class Run:
         return {name: _score(name, entry) for name, entry in self.summary["scores"].items()}
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{html.escape(name)}</td><td>{score.value:.2f}</td><td>{_ends(score.interval)}</td><td>{score.n}</td></tr>"
-            for name, score in self.scores.items()
-        )
-        head = "<tr><th>score</th><th>value</th><th>95 % interval</th><th>n</th></tr>"
-        note = html.escape(self.summary["models"]["image"]["note"])
-        return f"<table>{head}{rows}</table><p>{html.escape(str(self.out / 'report.html'))}</p><p>{note}</p>"
+        from semscale.report.notebook import figures_html
+
+        note = html.escape(self.summary["models"]["image"]["note"]) if "models" in self.summary else ""
+        page = html.escape(str(self.out / "report.html"))
+        return f"{headline(self._rows())}{figures_html(self.out)}<p>{page}</p><p>{note}</p>"
+
+    def _rows(self) -> Iterator[tuple[str, Score]]:
+        """Every score, that of each model first, the best before the others."""
+        for name, entry in self.summary["scores"].items():
+            parts = [(model, _score(name, part)) for model, part in entry.get("by_model", {}).items()]
+            sign = 1 if entry["higher_is_better"] is False else -1
+            yield from sorted(parts, key=lambda part: (math.isnan(part[1].value), sign * part[1].value, part[0]))
+            yield ("all" if parts else "", _score(name, entry))
 
 
 def score(
@@ -206,6 +214,7 @@ def _finished(job: _Job, filled: Filled) -> Run:
         "provenance": {**job.made, "gate": filled.gate, "decoded": filled.decoded},
     }
     outputs.write_summary(folder / "summary.json", summary)
+    write_sensitivity(folder, store.path, scores.n if "scs" in found.entries else scores.n[:0])
     write_report(folder)
     return Run(folder, outputs.finite(summary))
 
@@ -345,7 +354,3 @@ def _score(name: str, entry: dict[str, Any]) -> Score:
         interval = Interval(entry["low"], entry["high"], entry["level"], entry["method"])
     value = float("nan") if entry["value"] is None else entry["value"]
     return Score(name, value, entry["n"], interval, entry["higher_is_better"], entry["params"])
-
-
-def _ends(interval: Interval | None) -> str:
-    return "–" if interval is None else f"{interval.low:.2f} – {interval.high:.2f}"

@@ -18,6 +18,11 @@ def is_defined(value: float | None) -> TypeGuard[float]:
     return value is not None and math.isfinite(value)
 
 
+def as_float(value: float | None) -> float:
+    """Return a number of a JSON file, NaN where it is undefined."""
+    return math.nan if value is None or not math.isfinite(value) else float(value)
+
+
 def number(value: float | None, digits: int = 2) -> str:
     """Return `value` with fixed decimals, or an en dash when it is undefined."""
     return f"{value:z,.{digits}f}".replace("-", "\N{MINUS SIGN}") if is_defined(value) else DASH
@@ -66,7 +71,7 @@ def tail(text: str, limit: int = 28) -> str:
 
 
 def value_text(value: Any, limit: int = 600) -> str:
-    """Return any JSON value as short text: strings as they are, containers as JSON, nothing as an en dash."""
-    if value is None or value == "":
+    """Return any JSON value as short text: strings as they are, containers as JSON, nothing in either as an en dash."""
+    if value is None or value in ("", [], {}):
         return DASH
     return shorten(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), limit)

@@ -49,14 +49,15 @@ def read_groups(path: Path) -> pa.Table:
         columns = [*COLUMNS, *(name for name in OPTIONAL_COLUMNS if name in names)]
         if missing := sorted(set(columns) - set(names)):
             raise StoreError(f"{path}: has no column {', '.join(missing)}; score again")
-        return _without_nan(pq.read_table(path, columns=columns))
+        return without_nan(pq.read_table(path, columns=columns))
     except FileNotFoundError as error:
         raise UsageError(f"{path}: no such file; run `semscale score` into this folder first") from error
     except (OSError, pa.ArrowException) as error:
         raise StoreError(f"{path}: not a table of groups ({error}); score again") from error
 
 
-def _without_nan(table: pa.Table) -> pa.Table:
+def without_nan(table: pa.Table) -> pa.Table:
+    """Return `table` with null for every number that is not finite."""
     for index, column in enumerate(table.schema):
         if pa.types.is_floating(column.type):
             values = table.column(index)
@@ -80,6 +81,19 @@ def not_averaged(table: pa.Table) -> pa.Table:
 def rows(table: pa.Table) -> list[Group]:
     """Return each row of `table` as a Group."""
     return [Group(**row) for row in table.to_pylist()]
+
+
+def widest(ranked: pa.Table, limit: int) -> list[list[Group]]:
+    """Return the groups of up to `limit` names whose models differ most in consistency, the most different first.
+
+    Each comes with all models that have it, the most consistent first; names that one model alone has are left out.
+    """
+    told = ranked.filter(pc.is_valid(ranked["model"]))
+    ends = told.group_by("group", use_threads=False).aggregate([("scs", "min"), ("scs", "max"), ("scs", "count")])
+    ends = ends.filter(pc.greater(ends["scs_count"], 1))
+    ends = ends.append_column("gap", pc.subtract(ends["scs_max"], ends["scs_min"]))
+    names = ends.sort_by([("gap", "descending"), ("group", "ascending")])["group"].slice(0, limit).to_pylist()
+    return [rows(told.filter(pc.equal(told["group"], name)))[::-1] for name in names]
 
 
 def best_and_worst(ranked: pa.Table, limit: int) -> tuple[list[Group], list[Group]]:

@@ -48,16 +48,17 @@ def members_of(path: Path, groups: list[Group], *, limit: int) -> list[list[Memb
     found: list[list[Member]] = [[] for _ in groups]
     seen: Counter[int] = Counter()
     wanted = ds.field("group").isin([group.group for group in groups]) & (ds.field("status") == "ok")
-    for batch in _scan(path, [*MEMBER_COLUMNS, "model", "group"], wanted):
+    for batch in scan(path, [*MEMBER_COLUMNS, "model", "group"], wanted):
         for index, group in enumerate(groups):
-            inside = np.flatnonzero(_in_group(batch, group))
+            inside = np.flatnonzero(in_group(batch, group))
             kept = inside[_kept(batch, inside, seen[index], group=group, limit=limit)]
             seen[index] += len(inside)
             found[index] += [Member(**row) for row in batch.select(MEMBER_COLUMNS).take(pa.array(kept)).to_pylist()]
     return [choose(members, group, limit) for members, group in zip(found, groups, strict=True)]
 
 
-def _in_group(batch: pa.RecordBatch, group: Group) -> Array:
+def in_group(batch: pa.RecordBatch, group: Group) -> Array:
+    """Mark the rows of `group`: (n,) bool."""
     model = pc.is_null(batch["model"]) if group.model is None else pc.equal(batch["model"], group.model)
     return pc.fill_null(pc.and_(pc.equal(batch["group"], group.group), model), False).to_numpy(zero_copy_only=False)
 
@@ -92,7 +93,7 @@ def failures_in(path: Path, *, n_examples: int) -> list[Failed]:
     """
     counts: Counter[str] = Counter()
     examples: dict[str, list[tuple[str, str]]] = {}
-    for batch in _scan(path, ["key", "status", "reason", "message"], ds.field("status") != "ok"):
+    for batch in scan(path, ["key", "status", "reason", "message"], ds.field("status") != "ok"):
         codes = pc.coalesce(batch["reason"], batch["status"])
         for entry in pc.value_counts(codes).to_pylist():
             code, room = entry["values"], n_examples - len(examples.setdefault(entry["values"], []))
@@ -103,7 +104,8 @@ def failures_in(path: Path, *, n_examples: int) -> list[Failed]:
     return [Failed(code, n, tuple(examples[code])) for code, n in sorted(counts.items(), key=lambda i: (-i[1], i[0]))]
 
 
-def _scan(path: Path, columns: list[str], keep: ds.Expression) -> Iterator[Any]:
+def scan(path: Path, columns: list[str], keep: ds.Expression) -> Iterator[Any]:
+    """Yield the batches of the rows that `keep` keeps. Errors as in `failures_in`."""
     if not path.is_file():
         raise UsageError(f"{path}: no such file; run `semscale score` into this folder first")
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sized
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from semscale.model import Array
+from semscale.report import figure_data
 from semscale.report.density import bounded_density
-from semscale.report.format import count, number, plural, shorten, span
+from semscale.report.figure_data import named
+from semscale.report.format import count, number, plural, span
 from semscale.report.palette import Mark
 from semscale.report.summary import Estimate
 from semscale.report.svg import INK, WIDTH, Plot, house_style, label, to_plot
@@ -40,15 +42,16 @@ def interval_plot(estimates: Mapping[str, Estimate], axis: Axis, marks: Marks, *
     figure, axes = _rows(len(rows), inches=0.5)
     for y, (model, estimate) in enumerate(rows):
         colour = marks[model].colour
-        _title(axes, y - 0.36, model, number(estimate.value), colour)
+        _title(axes, y - 0.36, model, number(estimate.value), marks[model])
         axes.plot([estimate.low, estimate.high], [y, y], color=colour, linewidth=2.2, solid_capstyle="butt")
         axes.plot([estimate.value], [y], marks[model].shape, color=colour, markersize=7)
     axes.set_ylim(len(rows) - 0.72, -0.7)
     ends = np.array([[e.value, e.low, e.high] for _, e in rows])
-    _limit(axes, ends[np.isfinite(ends)], axis)
-    said = "; ".join(f"{_named(model)}: {number(e.value)}, interval {span(e.low, e.high)}" for model, e in rows)
+    set_limits(axes, ends[np.isfinite(ends)], axis)
+    said = "; ".join(f"{named(model)}: {number(e.value)}, interval {span(e.low, e.high)}" for model, e in rows)
     alt = f"{axis.title} by model, with intervals. {said}."
-    return to_plot(figure, name=name, title=axis.title, alt=alt, caption=_shown(rows, estimates))
+    data = figure_data.of_intervals(estimates)
+    return to_plot(figure, name=name, title=axis.title, alt=alt, caption=_shown(rows, estimates), data=data)
 
 
 @house_style()
@@ -60,13 +63,14 @@ def distribution_plot(values: Mapping[str | None, Array], axis: Axis, marks: Mar
     rows = list(values.items())[:MAX_ROWS]
     figure, axes = _rows(len(rows), inches=0.95)
     for y, (model, v) in enumerate(rows):
-        _title(axes, y - 0.56, model, plural(len(v), "group"), marks[model].colour)
+        _title(axes, y - 0.56, model, plural(len(v), "group"), marks[model])
         _distribution(axes, y, v, axis=axis, mark=marks[model])
     axes.set_ylim(len(rows) - 0.66, -0.7)
-    _limit(axes, np.concatenate([_extent(v, axis) for _, v in rows]), axis)
-    said = "; ".join(f"{_named(model)}: median {number(np.median(v))}, {span(v.min(), v.max())}" for model, v in rows)
+    set_limits(axes, np.concatenate([_extent(v, axis) for _, v in rows]), axis)
+    said = "; ".join(f"{named(model)}: median {number(np.median(v))}, {span(v.min(), v.max())}" for model, v in rows)
     alt = f"Distribution of {axis.title} over groups. {said}."
-    return to_plot(figure, name=name, title=axis.title, alt=alt, caption=_shown(rows, values))
+    data = figure_data.of_distributions(values)
+    return to_plot(figure, name=name, title=axis.title, alt=alt, caption=_shown(rows, values), data=data)
 
 
 def _distribution(axes: Axes, y: float, values: Array, *, axis: Axis, mark: Mark) -> None:
@@ -109,13 +113,16 @@ def scatter_plot(values: Mapping[str | None, Array], x: Axis, y: Axis, marks: Ma
         axes.plot(v[:, 0], v[:, 1], marks[model].shape, color=marks[model].colour, markersize=4.5, alpha=0.6, mew=0)
     for model, v in values.items():
         axes.plot(*v.mean(axis=0), marks[model].shape, color=marks[model].colour, markersize=10, mec=INK, mew=1.2)
-    _limit(axes, np.concatenate([v[:, 0] for v in drawn.values()]), x)
-    _limit(axes, np.concatenate([v[:, 1] for v in drawn.values()]), y, vertical=True)
+    set_limits(axes, np.concatenate([v[:, 0] for v in drawn.values()]), x)
+    set_limits(axes, np.concatenate([v[:, 1] for v in drawn.values()]), y, vertical=True)
     axes.set_xlabel(f"{x.title} →")
     axes.set_ylabel(f"{y.title} →")
     caption = _points_drawn(sum(len(v) for v in drawn.values()), n_groups)
     title = f"{x.title} and {y.title}"
-    return to_plot(figure, name=name, title=title, alt=_scatter_alt(values, x, y), caption=caption)
+    if len(values) > 1:
+        legend(figure, marks, list(values))
+    data = figure_data.of_scatter(values, x.title, y.title)
+    return to_plot(figure, name=name, title=title, alt=_scatter_alt(values, x, y), caption=caption, data=data)
 
 
 def _points_drawn(n_drawn: int, n_groups: int) -> str:
@@ -125,7 +132,7 @@ def _points_drawn(n_drawn: int, n_groups: int) -> str:
 
 def _scatter_alt(values: Mapping[str | None, Array], x: Axis, y: Axis) -> str:
     means = {model: v.mean(axis=0) for model, v in list(values.items())[:MAX_ROWS]}
-    said = "; ".join(f"{_named(model)}: means {number(a)} and {number(b)}" for model, (a, b) in means.items())
+    said = "; ".join(f"{named(model)}: means {number(a)} and {number(b)}" for model, (a, b) in means.items())
     return f"{x.title} (across) against {y.title} (up), one point a group. {said}."
 
 
@@ -134,10 +141,6 @@ def _sample(values: Array, share: float) -> Array:
     if len(values) <= n:
         return values
     return values[np.sort(np.random.default_rng(0).choice(len(values), n, replace=False))]
-
-
-def _named(model: str | None) -> str:
-    return "no model named" if model is None else shorten(model, 60)
 
 
 def _shown(drawn: Sized, every: Sized) -> str:
@@ -154,13 +157,25 @@ def _rows(n: int, *, inches: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _title(axes: Axes, y: float, model: str | None, right: str, colour: str) -> None:
+def _title(axes: Axes, y: float, model: str | None, right: str, mark: Mark) -> None:
+    """Name a row: in the colour of the text, for that of the mark is too pale to read."""
     place = {"transform": axes.get_yaxis_transform(), "va": "center", "parse_math": False}
-    axes.text(0, y, label(model), color=colour, weight="bold", ha="left", **place)
+    axes.text(0, y, mark.glyph, color=mark.colour, ha="left", **place)
+    axes.text(0.045, y, label(model), weight="bold", ha="left", **place)
     axes.text(1, y, right, ha="right", **place)
 
 
-def _limit(axes: Axes, values: Array, axis: Axis, *, vertical: bool = False) -> None:
+def legend(figure: Figure, marks: Marks, shown: Sequence[str | None]) -> None:
+    """Put the names of up to MAX_ROWS models under a figure that does not name them itself."""
+    for model in shown[:MAX_ROWS]:
+        mark = marks[model]
+        figure.axes[0].plot([], [], mark.shape, color=mark.colour, label=label(model, 24).lstrip("_"))
+    drawn = figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8.5, handletextpad=0.2)
+    for text in drawn.get_texts():
+        text.set_parse_math(False)
+
+
+def set_limits(axes: Axes, values: Array, axis: Axis, *, vertical: bool = False) -> None:
     """Show where the values are, with a margin, but nothing beyond the bounds except room for half a marker."""
     low, high = (float(values.min()), float(values.max())) if len(values) else (axis.low, axis.high)
     whole = axis.high - axis.low

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from semscale.report import plots, tables, words
+from semscale.report import curves as curves_of
+from semscale.report import palette, plots, tables, words
 from semscale.report.format import DASH, shorten
 from semscale.report.gallery import Panel
 from semscale.report.groups import Group, rows, values_by_model
@@ -15,8 +16,9 @@ from semscale.report.palette import Mark
 from semscale.report.plots import Axis
 from semscale.report.summary import ScoreSummary, Summary
 from semscale.report.svg import Plot
+from semscale.report.sweeps import AXES, sweeps
 
-MAX_GROUP_ROWS = 500
+MAX_GROUP_ROWS = 500  # from each end
 MAX_LEFT_OUT = 50
 COLUMN_OF = {"scs": "scs", "clip-score": "clip_score"}  # score -> column of groups.parquet
 Marks = Mapping[str | None, Mark]
@@ -50,10 +52,10 @@ class GroupTable:
     total: int
 
 
-def card(score: ScoreSummary, marks: Marks, *, index: int) -> Card:
+def card(score: ScoreSummary, marks: Marks) -> Card:
     """Return the headline of one score; models come best first in the table and in the plot."""
     models = dict(tables.best_first(score))
-    plot = plots.interval_plot(models, axis(score), marks, name=f"interval{index}") if models else None
+    plot = plots.interval_plot(models, axis(score), marks, name=f"interval-{score.metric}") if models else None
     return Card(score, words.meaning(score.metric), words.facts(score), tables.model_rows(score), plot)
 
 
@@ -62,27 +64,49 @@ def axis(score: ScoreSummary) -> Axis:
     return Axis(words.meaning(score.metric).short, *words.bounds(score))
 
 
-def group_plots(summary: Summary, ranked: pa.Table, marks: Marks) -> list[Plot]:
-    """Return the distribution of each score over groups, and of both together where a run has both."""
-    scores = [s for s in summary.scores if COLUMN_OF.get(s.metric) in ranked.column_names]
+def distributions(summary: Summary, ranked: pa.Table, marks: Marks, *, prefix: str = "distribution") -> list[Plot]:
+    """Return the distribution of each score over groups; models come best first. `prefix` begins the plots' names."""
     drawn = []
-    for index, score in enumerate(scores):
+    for score in _scores(summary, ranked):
         values = values_by_model(ranked, (COLUMN_OF[score.metric],))
         values = {m: v[:, 0] for m, v in sorted(values.items(), key=lambda item: -item[1].mean())}
         if values:
-            drawn.append(plots.distribution_plot(values, axis(score), marks, name=f"groups{index}"))
-    if {score.metric for score in scores} >= set(COLUMN_OF):
-        both = values_by_model(ranked, tuple(COLUMN_OF.values()))
-        if both:
-            axes = [axis(score) for name in COLUMN_OF for score in scores if score.metric == name]
-            drawn.append(plots.scatter_plot(both, axes[0], axes[1], marks, name="scatter"))
+            drawn.append(plots.distribution_plot(values, axis(score), marks, name=f"{prefix}-{score.metric}"))
+    return drawn
+
+
+def alignment(summary: Summary, ranked: pa.Table, marks: Marks) -> Plot | None:
+    """Return consistency by alignment, a point a group, where a run has both."""
+    scores = {score.metric: score for score in _scores(summary, ranked)}
+    if not scores.keys() >= set(COLUMN_OF):
+        return None
+    both = values_by_model(ranked, tuple(COLUMN_OF.values()))
+    axes = [axis(scores[name]) for name in COLUMN_OF]
+    return plots.scatter_plot(both, axes[0], axes[1], marks, name="consistency-by-alignment") if both else None
+
+
+def _scores(summary: Summary, ranked: pa.Table) -> list[ScoreSummary]:
+    return [score for score in summary.scores if COLUMN_OF.get(score.metric) in ranked.column_names]
+
+
+def sweep_plots(summary: Summary) -> list[Plot]:
+    """Return each score that has a card against each setting that was swept."""
+    drawn = []
+    for score in summary.scores:
+        for field, curves in sweeps(score.by_model).items() if score.metric in COLUMN_OF else ():
+            marks = palette.marks(curve.label for curve in curves)
+            name = f"sweep-{field}-{score.metric}"
+            drawn.append(curves_of.sweep_plot(curves, AXES[field], axis(score), marks, name=name))
     return drawn
 
 
 def group_table(ranked: pa.Table) -> GroupTable:
-    """Return the lines of the least consistent groups."""
+    """Return the lines of the groups at both ends, the least consistent first."""
     with_clip = "clip_score" in ranked.column_names
-    lines = [tables.group_cells(group, with_clip=with_clip) for group in rows(ranked.slice(0, MAX_GROUP_ROWS))]
+    n_first = min(MAX_GROUP_ROWS, ranked.num_rows)
+    n_last = min(MAX_GROUP_ROWS, ranked.num_rows - n_first)
+    shown = [*rows(ranked.slice(0, n_first)), *rows(ranked.slice(ranked.num_rows - n_last))]
+    lines = [tables.group_cells(group, with_clip=with_clip) for group in shown]
     return GroupTable(tables.group_heads(with_clip=with_clip), lines, ranked.num_rows)
 
 

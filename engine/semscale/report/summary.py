@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from semscale.errors import StoreError, UsageError
+from semscale.report.format import as_float
 
 SUMMARY_FORMAT = 1
-UNDEFINED = float("nan")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +61,7 @@ class Summary:
     n_truncated_texts: int
     n_invalid: int
     images_per_second: float
+    out: str  # the folder, as it was given
     source: str
     layout: str
     backend: str
@@ -98,11 +98,11 @@ def _summary(raw: Mapping[str, Any]) -> Summary:
         **{name: int(raw[name]) for name in ("n_found", "n_ok", "n_failed", "n_ignored", "n_groups")},
         n_truncated_texts=int(raw.get("n_truncated_texts") or 0),
         n_invalid=int(raw.get("n_invalid") or 0),
-        images_per_second=_float(raw.get("images_per_second")),
-        **{name: str(raw.get(name) or "") for name in ("source", "layout", "backend")},
+        images_per_second=as_float(raw.get("images_per_second")),
+        **{name: str(raw.get(name) or "") for name in ("out", "source", "layout", "backend")},
         scores=tuple(_score(name, value) for name, value in raw["scores"].items()),
         failures={str(code): int(n) for code, n in (raw.get("failures") or {}).items()},
-        seconds={str(stage): _float(value) for stage, value in (raw.get("seconds") or {}).items()},
+        seconds={str(stage): as_float(value) for stage, value in (raw.get("seconds") or {}).items()},
         models={kind: spec for kind, spec in (raw.get("models") or {}).items() if spec},
         parameters=dict(raw.get("parameters") or {}),
         provenance=dict(raw.get("provenance") or {}),
@@ -126,7 +126,7 @@ def _estimate(raw: Mapping[str, Any]) -> Estimate:
     # `n` counts what the score averages: groups beside an "n_images", images beside an "n_groups".
     n = int(raw.get("n") or 0)
     return Estimate(
-        **{name: _float(raw.get(name)) for name in ("value", "low", "high", "median", "sd", "corrected")},
+        **{name: as_float(raw.get(name)) for name in ("value", "low", "high", "median", "sd", "corrected")},
         level=float(raw.get("level") or 0.95),
         method=str(raw.get("method") or ""),
         n_groups=int(raw.get("n_groups", n) or 0),
@@ -139,7 +139,3 @@ def _estimate(raw: Mapping[str, Any]) -> Estimate:
 
 def _encoder(raw: Mapping[str, Any]) -> str:
     return ", ".join(str(raw[name]) for name in ("name", "precision", "resize") if raw.get(name))
-
-
-def _float(value: float | None) -> float:
-    return UNDEFINED if value is None or not math.isfinite(value) else float(value)

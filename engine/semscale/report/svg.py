@@ -1,10 +1,10 @@
-"""Matplotlib figures as SVG inside a page: same bytes every time, readable on light and dark, on screen and paper."""
+"""Matplotlib figures as SVG inside a page, and as files: same bytes every time, readable on light, dark and paper."""
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -40,11 +40,25 @@ STYLE: dict[str, Any] = {
     "grid.linewidth": 0.6,
     "axes.formatter.useoffset": False,
 }
+PNG_DPI = 200
 _METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+_NO_SOFTWARE: Mapping[str, Any] = {"Software": None}
 _NOISE = re.compile(r"<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", re.DOTALL)
-_ROOT = re.compile(r"<svg\b[^>]*>(.*)</svg>", re.DOTALL)
+_ROOT = re.compile(r"(<svg\b[^>]*>)(.*)</svg>", re.DOTALL)
+_WHITE = '<rect width="100%" height="100%" fill="#ffffff"/>'
 _ID = re.compile(r'(\bid="|href="#|url\(#)')
 _LINES = re.compile(r"\s*\n\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """What a figure draws, as a table for those who cannot see it or want the numbers."""
+
+    heads: tuple[str, ...] = ()
+    lines: tuple[tuple[str, ...], ...] = ()  # of a name and numbers, as text
+
+
+NO_DATA = Data()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +71,17 @@ class Plot:
     height: float
     alt: str
     caption: str
+    data: Data
+    name: str  # of its files, unique on a page
+    svg: str  # of a file by itself, on white
+    figure: Figure
+
+    def png(self) -> bytes:
+        """Return the figure as a PNG on white; the same figure gives the same bytes."""
+        buffer = io.BytesIO()
+        with house_style():
+            self.figure.savefig(buffer, format="png", metadata=_NO_SOFTWARE, facecolor="white", dpi=PNG_DPI)
+        return buffer.getvalue()
 
 
 @contextmanager
@@ -68,15 +93,17 @@ def house_style() -> Iterator[None]:
         yield
 
 
-def to_plot(figure: Figure, *, name: str, title: str, alt: str, caption: str = "") -> Plot:
+def to_plot(figure: Figure, *, name: str, title: str, alt: str, caption: str = "", data: Data = NO_DATA) -> Plot:
     """Return `figure` as SVG. `name` keeps the ids of several plots on one page apart. Call inside `house_style`."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata=_METADATA)
-    match = _ROOT.search(_NOISE.sub("", buffer.getvalue()))
+    whole = _NOISE.sub("", buffer.getvalue())
+    match = _ROOT.search(whole)
     assert match, "matplotlib writes one <svg> element"
-    body = _ID.sub(rf"\g<1>{name}-", match[1]).replace(INK, "currentColor")
-    width, height = figure.get_size_inches() * 72
-    return Plot(title, Markup(_LINES.sub("\n", body)), round(width, 1), round(height, 1), alt, caption)
+    body = _LINES.sub("\n", _ID.sub(rf"\g<1>{name}-", match[2]).replace(INK, "currentColor"))
+    width, height = (round(side * 72, 1) for side in figure.get_size_inches())
+    svg = whole.replace(match[1], match[1] + _WHITE, 1)
+    return Plot(title, Markup(body), width, height, alt, caption, data, name, svg, figure)
 
 
 def label(text: str | None, limit: int = 34) -> str:

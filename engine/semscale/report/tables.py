@@ -159,7 +159,11 @@ def run_details(summary: Summary) -> list[Detail]:
         Detail("Packages", _named(made.get("packages") or {}, " ")),
         Detail("Machine", ", ".join(value_text(made[key]) for key in ("platform", "cpu") if made.get(key)) or DASH),
         *(Detail("Compared with float32", _gate_words(each)) for each in made.get("gate") or ()),
-        *(Detail(value_text(name, 60), value_text(value)) for name, value in made.items() if name not in known),
+        *(
+            Detail(value_text(name, 60), value_text(value))
+            for name, value in made.items()
+            if value and name not in known
+        ),
     ]
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from semscale.report.format import plural
 from semscale.study.comparison.matching import Images, Prompts, advice
-from semscale.study.comparison.sides import Side
+from semscale.study.comparison.sides import Side, named
 
 EXAMPLES = 3
 FEW_PROMPTS = 6  # with fewer no exact signed-rank test can give p below 0.05
@@ -34,6 +35,7 @@ def cautions(
         *_seeds(sides, prompts, images, loose, common_seeds),
         *_counts(sides, prompts, images),
         *_few(prompts, counted),
+        *_several(counted),
     ]
 
 
@@ -46,31 +48,29 @@ def _prompts(sides: Sequence[Side], prompts: Prompts, loose: pa.Table) -> Iterat
     lone = loose.filter(pc.equal(loose["what"], "prompt"))
     of_side = [pc.list_element(lone["present_in"], 0)] if len(sides) == 2 and len(lone) else []
     if len(lone):
-        told = f"{_n(len(lone), 'prompt')} without a partner, left out: {_some(lone['prompt'].to_pylist())}"
+        told = f"{plural(len(lone), 'prompt')} without a partner, left out: {_some(lone['prompt'].to_pylist())}"
         hint = ""
         if of_side:
             a, b = (lone.filter(pc.equal(of_side[0], side.label))["prompt"].to_pylist() for side in sides)
-            told += f" ({len(a)} in {sides[0].label} alone, {len(b)} in {sides[1].label} alone)"
+            told += f" ({len(a)} in {named(sides[0].label)} alone, {len(b)} in {named(sides[1].label)} alone)"
             hint = advice(a, b) if a and b else ""
         yield told + hint
     if prompts.unused:
-        yield f"{_n(len(prompts.unused), 'row')} of the prompt map fit nothing: {_some(a for a, _ in prompts.unused)}"
+        useless = plural(len(prompts.unused), "row")
+        yield f"{useless} of the prompt map fit nothing: {_some([a for a, _ in prompts.unused])}"
 
 
 def _seeds(
     sides: Sequence[Side], prompts: Prompts, images: Images, loose: pa.Table, common_seeds: bool
 ) -> Iterator[str]:
-    unknown = [f"{side.label} ({n})" for side, n in zip(sides, images.n_without_seed, strict=True) if n]
+    unknown = [f"{named(side.label)} ({n})" for side, n in zip(sides, images.n_without_seed, strict=True) if n]
     if unknown:
-        yield (
-            f"unpaired noise: images without a seed in {', '.join(unknown)}, so nothing is joined by seed; "
-            "every image of a prompt counts"
-        )
-        return
+        left = "; scores of images leave them out" if images.paired else ""
+        yield f"images without a seed in {', '.join(unknown)}{left}"
     if not images.paired:
         yield (
-            "unpaired noise: no seed of any prompt is shared, so the models drew from different noise; every image of "
-            "a prompt counts, and differences are less sure than with the same seeds"
+            "unpaired noise: no seed of any prompt is known to be shared; every image of a prompt counts, and "
+            "differences are less sure than with the same seeds"
         )
         return
     lone = loose.filter(pc.equal(loose["what"], "seed"))
@@ -78,42 +78,45 @@ def _seeds(
         where = lone["prompt"].unique().to_pylist()
         others = "scs leaves them out, too" if common_seeds else "scs rests on all images, but with --common-seeds"
         yield (
-            f"seeds not shared: {_n(len(lone), 'seed')} in {_n(len(where), 'prompt')} ({_some(where)}); "
+            f"seeds not shared: {plural(len(lone), 'seed')} in {plural(len(where), 'prompt')} ({_some(where)}); "
             f"scores of images leave them out, {others}"
         )
     if images.n_repeated:
-        yield f"{_n(images.n_repeated, 'image')} with the prompt and seed of another of the same model; all count"
+        yield f"{plural(images.n_repeated, 'image')} with the prompt and seed of another of the same model; all count"
     none = [key for key, n in zip(prompts.joined.keys, images.n_shared, strict=True) if not n]
     if none:
-        yield f"{_n(len(none), 'prompt')} without a shared seed, left out of scores of images: {_some(none)}"
+        yield f"{plural(len(none), 'prompt')} without a shared seed, left out of scores of images: {_some(none)}"
 
 
 def _counts(sides: Sequence[Side], prompts: Prompts, images: Images) -> Iterator[str]:
     different = np.flatnonzero(images.counts.min(axis=1) != images.counts.max(axis=1))
     if len(different):
         first = different[0]
-        shown = ", ".join(f"{n} in {side.label}" for side, n in zip(sides, images.counts[first], strict=True))
-        named = _quoted(prompts.joined.keys[first])
-        yield f"{_n(len(different), 'prompt')} with different numbers of images, as {named}: {shown}"
+        shown = ", ".join(f"{n} in {named(side.label)}" for side, n in zip(sides, images.counts[first], strict=True))
+        example = _quoted(prompts.joined.keys[first])
+        yield f"{plural(len(different), 'prompt')} with different numbers of images, as {example}: {shown}"
 
 
 def _few(prompts: Prompts, counted: Mapping[str, int]) -> Iterator[str]:
     for name, n in counted.items():
         if n < len(prompts):
-            yield f"{name}: {_n(len(prompts) - n, 'prompt')} left out, without a value in every model"
+            yield f"{name}: {plural(len(prompts) - n, 'prompt')} left out, without a value in every model"
     least = min(counted.values(), default=0)
     if least < FEW_PROMPTS:
-        yield f"{_n(least, 'prompt')}: with fewer than {FEW_PROMPTS} no signed-rank test can show a difference"
+        yield f"{plural(least, 'prompt')}: with fewer than {FEW_PROMPTS} no signed-rank test can show a difference"
 
 
-def _n(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+def _several(counted: Mapping[str, int]) -> Iterator[str]:
+    if len(counted) > 1:
+        yield (
+            f"{len(counted)} metrics: their p are not adjusted for one another, so that one below 0.05 among them says "
+            "less than it does alone"
+        )
 
 
-def _some(names: object) -> str:
-    every = list(names)  # type: ignore[call-overload]
-    more = f" and {len(every) - EXAMPLES} more" if len(every) > EXAMPLES else ""
-    return ", ".join(map(_quoted, every[:EXAMPLES])) + more
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - EXAMPLES:,} more" if len(names) > EXAMPLES else ""
+    return ", ".join(map(_quoted, names[:EXAMPLES])) + more
 
 
 def _quoted(text: str, limit: int = 60) -> str:

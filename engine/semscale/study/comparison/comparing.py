@@ -28,8 +28,8 @@ from semscale.study.comparison.common_seeds import common_consistency
 from semscale.study.comparison.matching import Images, Prompts, match_images, match_prompts, unmatched, values_of
 from semscale.study.comparison.measured import FIRST, Metric, choose, differences
 from semscale.study.comparison.results import read_results
-from semscale.study.comparison.sides import Side, sides
-from semscale.study.comparison.words import sentence
+from semscale.study.comparison.sides import Side, named, sides
+from semscale.study.comparison.words import a_is_ahead, is_shown, sentence
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,9 +38,11 @@ class ComparedPair:
 
     a: str
     b: str
+    columns: tuple[int, int]  # which of the S models they are
     statistics: Comparison
     p: float  # of the Wilcoxon test; adjusted by Holm over the pairs of models where there are several
     adjusted: bool
+    ahead: str | None  # the one that is better, or higher where neither end is better; None where it is not shown
     sentence: str  # what to say of it, in one line
 
 
@@ -81,11 +83,11 @@ def compare_runs(
 ) -> Study:
     """Compare the results of `semscale score` in several folders, or several `models` of one folder.
 
-    `metrics` are names of scores or columns, by default all that every model has by prompt. `prompt_map` is what
-    prompt_maps.map_prompts takes. `common_seeds` computes scs again, from the kept embeddings, of the
-    images of seeds that all models have. `force` compares scores of different encoders and presets, with a
-    warning, which otherwise raises UsageError, as do a missing folder, model, metric or file, and results that have no
-    prompt in common. Raises StoreError for a file that cannot be read.
+    `metrics` are names of scores or columns, by default all that every model has by prompt or by image. `prompt_map`
+    is what prompt_maps.map_prompts takes. `common_seeds` computes scs again, from the kept embeddings, of the images
+    of seeds that all models have. `force` compares scores of different encoders and presets, with a warning, which
+    otherwise raises UsageError, as do a missing folder, model, metric or file, and results that have no prompt in
+    common. Raises StoreError for a file that cannot be read.
     """
     if not folders:
         raise UsageError("no results to compare; give one or more folders that `semscale score` wrote")
@@ -135,13 +137,15 @@ def _pairs(metric: Metric, labels: Sequence[str], values: Array, seed: int) -> t
     p = np.array([each.wilcoxon.p for each in found])
     p = holm(p) if several else p
     return tuple(
-        ComparedPair(
-            a=labels[a],
-            b=labels[b],
-            statistics=each,
-            p=float(at),
-            adjusted=several,
-            sentence=sentence(metric, (labels[a], labels[b]), each, float(at), adjusted=several),
-        )
-        for (a, b), each, at in zip(both, found, p, strict=True)
+        _pair(metric, (labels[columns[0]], labels[columns[1]]), columns, each, float(at), adjusted=several)
+        for columns, each, at in zip(both, found, p, strict=True)
     )
+
+
+def _pair(
+    metric: Metric, labels: tuple[str, str], columns: tuple[int, int], found: Comparison, p: float, *, adjusted: bool
+) -> ComparedPair:
+    a, b = labels
+    ahead = (a if a_is_ahead(metric, found) else b) if is_shown(found, p) else None
+    told = sentence(metric, (named(a), named(b)), found, p, adjusted=adjusted)
+    return ComparedPair(a, b, columns, found, p, adjusted, ahead, told)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,10 @@ import pyarrow.parquet as pq
 from semscale.files import replacing
 from semscale.outputs import finite
 from semscale.study.comparison.comparing import ComparedMetric, ComparedPair, Study
+from semscale.study.comparison.words import ALPHA
 
 FORMAT = 1
+SHOWN = f"p below {ALPHA}, no 0 in the interval of the mean difference, mean and ranks of one sign"
 LISTED = 100  # prompts that comparison.json names; the tables have all
 PAIRS = pa.schema(
     [
@@ -48,21 +50,12 @@ def write_comparison(out: Path, study: Study, made: Mapping[str, Any]) -> dict[s
 
 def pairs_table(study: Study) -> pa.Table:
     """The joined table: a row for every metric, two models and prompt, sorted by these."""
-    parts = [
-        _rows(study, compared, (a, b), pair)
-        for compared in study.metrics
-        for pair, (a, b) in zip(compared.pairs, _columns(study), strict=True)
-    ]
+    parts = [_rows(study, compared, pair) for compared in study.metrics for pair in compared.pairs]
     return pa.concat_tables([PAIRS.empty_table(), *parts])
 
 
-def _columns(study: Study) -> Iterator[tuple[int, int]]:
-    n = len(study.sides)
-    return ((a, b) for a in range(n) for b in range(a + 1, n))
-
-
-def _rows(study: Study, compared: ComparedMetric, columns: tuple[int, int], pair: ComparedPair) -> pa.Table:
-    places, (a, b) = compared.places, columns
+def _rows(study: Study, compared: ComparedMetric, pair: ComparedPair) -> pa.Table:
+    places, (a, b) = compared.places, pair.columns
     values_a, values_b = compared.values[:, a], compared.values[:, b]
     n = len(places)
     return pa.table(
@@ -85,7 +78,7 @@ def _rows(study: Study, compared: ComparedMetric, columns: tuple[int, int], pair
 
 
 def as_json(study: Study, made: Mapping[str, Any]) -> dict[str, Any]:
-    """What comparison.json says; NaN where a number is undefined."""
+    """What comparison.json says; NaN where a number is undefined, which is null in the file."""
     lone = study.unmatched
     of_prompts = [row for row in lone["what"].to_pylist() if row == "prompt"]
     return {
@@ -101,6 +94,7 @@ def as_json(study: Study, made: Mapping[str, Any]) -> dict[str, Any]:
         "n_unmatched_seeds": len(lone) - len(of_prompts),
         "unmatched": lone.slice(0, LISTED).to_pylist(),
         "warnings": list(study.warnings),
+        "shown": SHOWN,
         "metrics": {compared.metric.name: _metric(compared) for compared in study.metrics},
         "provenance": dict(made),
     }
@@ -133,6 +127,7 @@ def _metric(compared: ComparedMetric) -> dict[str, Any]:
             {
                 "a": pair.a,
                 "b": pair.b,
+                "ahead": pair.ahead,
                 "sentence": pair.sentence,
                 "p": pair.p,
                 "p_is": "Wilcoxon, adjusted by Holm over the pairs of models" if pair.adjusted else "Wilcoxon",

@@ -11,7 +11,7 @@ from semscale.report.format import number, plural, shorten
 from semscale.report.palette import Mark
 from semscale.report.svg import INK, WIDTH, Plot, house_style, label, to_plot
 
-MAX_POINTS = 1500
+MAX_POINTS = 300  # more would lie on each other, and each takes 300 bytes of the page
 TALLEST = 3.0  # inches
 
 

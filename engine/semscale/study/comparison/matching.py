@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -23,7 +25,7 @@ from semscale.study.comparison.joining import (
     sides_of_seeds,
 )
 from semscale.study.comparison.measured import Metric
-from semscale.study.comparison.prompt_lists import learn, words_of
+from semscale.study.comparison.prompt_lists import Words, learn, words_of
 from semscale.study.comparison.prompt_maps import map_prompts
 from semscale.study.comparison.sides import Side
 
@@ -36,7 +38,6 @@ UNMATCHED = pa.schema(
         ("missing_in", pa.list_(pa.string())),
     ]
 )
-EXAMPLES = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,9 +57,10 @@ class Images:
     """The scored images of those prompts, of all models."""
 
     items: Items
+    known: Array  # (N,) whether an image's seed is known; where it is not, items.seed is 0
     values: Mapping[str, Array]  # (N,) by column, NaN where there is none
     counts: Array  # (P, S) images
-    paired: bool  # whether they are joined by seed
+    paired: bool  # whether they are joined by seed: some prompt has one that all models have
     n_without_seed: tuple[int, ...]  # by model
     n_shared: Array  # (P,) seeds that all models have
     n_repeated: int  # images that repeat a prompt and seed of their model
@@ -70,7 +72,10 @@ def match_prompts(sides: Sequence[Side], prompt_map: str = "") -> Prompts:
     Raises UsageError when they have none in common, and for a bad map.
     """
     groups = [side.groups for side in sides]
-    original = keys_of([t["text"].to_pylist() for t in groups], [t["group"].to_pylist() for t in groups])
+    texts, names = ([table[column].to_pylist() for table in groups] for column in ("text", "group"))
+    original = keys_of(texts, names)
+    if None in set().union(*texts) and not set.intersection(*map(set, original)):
+        original = keys_of([[None] * len(mine) for mine in names], names)  # one has no texts: all go by their names
     keys, unused = list(original), ()
     if prompt_map:
         mapped = map_prompts(keys[0], prompt_map, set.intersection(*map(set, keys[1:])))
@@ -88,13 +93,33 @@ def _nothing_common(sides: Sequence[Side], keys: Sequence[Sequence[str]]) -> str
 
 
 def advice(a: Sequence[str], b: Sequence[str]) -> str:
-    """Which map would join more prompts of `a` and `b`, where one substitution does; "" where none does."""
+    """How more prompts of `a` and `b` would be joined, where they are nearly the same; "" where they are not."""
+    plain = {letters: prompt for prompt in b if (letters := _letters(prompt))}
+    alike = [(prompt, plain[letters]) for prompt in a if (letters := _letters(prompt)) in plain]
+    if alike:
+        mine, other = map(repr, alike[0])
+        return (
+            f"; {len(alike)} of them differ in case, blanks or punctuation alone, as {mine} and {other}: "
+            "a table as --prompt-map joins them"
+        )
     substitution = learn([words_of(prompt) for prompt in a], [words_of(prompt) for prompt in b])
     if not substitution.old or not substitution.new:
         return ""
-    old, new = " ".join(substitution.old), " ".join(substitution.new)
-    fitting = len({prompt.replace(old, new) for prompt in a} & set(b) - set(a))
-    return f"; --prompt-map '{old}=>{new}' would join {fitting} of them" if fitting else ""
+    old, new = _as_written(substitution.old, a), _as_written(substitution.new, b)
+    pattern, replacement = re.escape(old).replace(r"\ ", " "), new.replace("\\", r"\\")
+    fitting = len({re.sub(pattern, replacement, prompt) for prompt in a} & set(b))
+    return f"; --prompt-map {shlex.quote(f'{pattern}=>{replacement}')} would join {fitting} of them" if fitting else ""
+
+
+def _letters(prompt: str) -> str:
+    """A prompt without case, blanks and punctuation."""
+    return "".join(filter(str.isalnum, prompt.casefold()))
+
+
+def _as_written(words: Words, prompts: Sequence[str]) -> str:
+    """The words as the first prompt that has them writes them, with its blanks."""
+    pattern = re.compile(r"\s*".join(map(re.escape, words)))
+    return next((found[0] for prompt in prompts if (found := pattern.search(prompt))), " ".join(words))
 
 
 def match_images(sides: Sequence[Side], prompts: Prompts, metrics: Sequence[Metric]) -> Images:
@@ -105,16 +130,16 @@ def match_images(sides: Sequence[Side], prompts: Prompts, metrics: Sequence[Metr
     known = pc.is_valid(table["seed"]).to_numpy()
     items = Items(table["prompt"].to_numpy(), table["seed"].fill_null(0).to_numpy(), table["side"].to_numpy())
     shape = (len(prompts), len(sides))
-    shared = shared_seeds(items, len(sides)) if known.all() else np.zeros(len(known), bool)
-    values = {name: _finite(table[name]) for name in columns}
     each, having = sides_of_seeds(items.only(known), len(sides))
+    shared = having.all(axis=1)
     return Images(
         items=items,
-        values=values,
+        known=known,
+        values={name: _finite(table[name]) for name in columns},
         counts=counts_of_prompts(items, shape),
         paired=bool(shared.any()),
         n_without_seed=tuple(np.bincount(items.side[~known], minlength=shape[1]).tolist()),
-        n_shared=np.bincount(each.prompt[having.all(axis=1)], minlength=shape[0]),
+        n_shared=np.bincount(each.prompt[shared], minlength=shape[0]),
         n_repeated=repeated_seeds(items.only(known)),
     )
 
@@ -142,7 +167,7 @@ def values_of(metric: Metric, sides: Sequence[Side], prompts: Prompts, images: I
         rows = prompts.joined.rows
         return np.column_stack([_finite(s.groups[metric.column])[rows[:, n]] for n, s in enumerate(sides)])
     values = images.values[metric.column]
-    chosen = np.isfinite(values)
+    chosen = np.isfinite(values) & images.known if images.paired else np.isfinite(values)
     items, values = images.items.only(chosen), values[chosen]
     if images.paired:
         shared = shared_seeds(items, len(sides))
@@ -158,9 +183,9 @@ def unmatched(sides: Sequence[Side], prompts: Prompts, images: Images) -> pa.Tab
         {"what": "prompt", "prompt": key, "present_in": labels[has].tolist(), "missing_in": labels[~has].tolist()}
         for key, has in loose
     ]
-    if any(images.n_without_seed):
+    if any(images.n_without_seed) and not images.paired:
         return pa.Table.from_pylist(of_prompts, UNMATCHED)
-    each, having = sides_of_seeds(images.items, len(sides))
+    each, having = sides_of_seeds(images.items.only(images.known), len(sides))
     some = ~having.all(axis=1)
     patterns, which = np.unique(having[some], axis=0, return_inverse=True)
     present, missing = (

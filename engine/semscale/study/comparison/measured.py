@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from semscale.errors import UsageError
 from semscale.metrics.registry import METRICS
-from semscale.study.comparison.sides import Side
+from semscale.study.comparison.sides import Side, named
 
 Better = Literal["higher", "lower", "neither"]
 FIRST = "scs"
@@ -107,9 +107,8 @@ def _unknown(sides: Sequence[Side], name: str) -> str:
     lacking = [side.label for side in sides if column_of(name) not in has(side)]
     close = difflib.get_close_matches(column_of(name), common, n=1)
     meant = f"did you mean {close[0]!r}? " if close else ""
-    where = (
-        f"in {', '.join(lacking)}" if lacking else "in the same table of all"
-    )  # by prompt in one, by image in another
+    # one that none lacks is by prompt in some and by image in others
+    where = f"in {', '.join(map(named, lacking))}" if lacking else "in the same table of all"
     return f"no {name!r} by prompt or by image {where}; {meant}all have {', '.join(common)}"
 
 
@@ -127,7 +126,7 @@ def differences(sides: Sequence[Side], metrics: Sequence[Metric]) -> tuple[list[
     for other in sides[1:]:
         if other.results is first.results:
             continue
-        who = f"{first.label} and {other.label}"
+        who = f"{named(first.label)} and {named(other.label)}"
         for metric in metrics:
             a, b = (_made(side, metric) for side in (first, other))
             refused += [

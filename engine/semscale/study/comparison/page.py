@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import FileSystemLoader
 
 from semscale.model import Array
 from semscale.report import palette
-from semscale.report.format import DASH, clean, plural, shorten
+from semscale.report.format import DASH, plural, shorten
 from semscale.report.html import environment, frame
 from semscale.report.palette import Mark
 from semscale.report.plots import Axis, distribution_plot, scatter_plot
@@ -22,8 +21,8 @@ from semscale.stats.comparison import summarise
 from semscale.study.comparison import words
 from semscale.study.comparison.comparing import ComparedMetric, ComparedPair, Study
 from semscale.study.comparison.difference_plot import difference_plot
-from semscale.study.comparison.facts import Fact, facts
 from semscale.study.comparison.measured import Metric
+from semscale.study.comparison.sides import named
 
 TEMPLATE = "compare.html"
 MAX_PROMPTS = 500  # lines of a table
@@ -40,7 +39,7 @@ class Pair:
     names: str
     sentence: str
     shown: bool  # whether a difference is
-    facts: list[Fact]
+    facts: list[words.Fact]
     plot: Plot | None
 
 
@@ -59,7 +58,7 @@ class Section:
 
     metric: Metric
     direction: str
-    models: list[list[str]]  # name, mean, median, SD, quartiles
+    models: list[list[str]]  # label, mean, median, SD, quartiles
     plot: Plot | None
     pairs: list[Pair]
     table: Table
@@ -68,41 +67,43 @@ class Section:
 
 def render(study: Study, made: Mapping[str, Any]) -> str:
     """The page, the same byte for byte for the same study. Everything from outside is escaped."""
-    templates = environment().overlay(loader=FileSystemLoader(Path(__file__).parent))
     labels = [side.label for side in study.sides]
     marks = palette.marks(labels)
     sections = [_section(study, compared, marks, index) for index, compared in enumerate(study.metrics)]
-    return templates.get_template(TEMPLATE).render(
-        **frame(),
-        title=clean(" and ".join(labels) if len(labels) < 4 else plural(len(labels), "model")),
-        study=study,
-        marks=marks,
-        n_images=int(study.images.counts.sum()),
-        headline=sections[0].pairs[:MAX_HEADLINES],
-        sections=sections,
-        both=_both(study, marks),
-        unmatched=_unmatched(study),
-        runs=list(_runs(study)),
-        made=[Detail(str(name), str(value)) for name, value in made.items() if name not in ("packages",)],
+    return (
+        environment(Path(__file__).parent)
+        .get_template(TEMPLATE)
+        .render(
+            **frame(),
+            title=" and ".join(map(_apart, labels)) if len(labels) < 4 else plural(len(labels), "model"),
+            study=study,
+            marks=marks,
+            n_images=int(study.images.counts.sum()),
+            headline=sections[0].pairs[:MAX_HEADLINES],
+            sections=sections,
+            both=_both(study, marks),
+            unmatched=_unmatched(study),
+            runs=list(_runs(study)),
+            made=[Detail(str(name), str(value)) for name, value in made.items() if name not in ("packages",)],
+        )
     )
 
 
 def _section(study: Study, compared: ComparedMetric, marks: Mapping[str | None, Mark], index: int) -> Section:
     metric, labels = compared.metric, [side.label for side in study.sides]
     values: dict[str | None, Array] = dict(zip(labels, compared.values.T, strict=True))
-    drawn = (
-        distribution_plot(values, _axis(metric, compared.values), marks, name=f"values{index}")
-        if len(compared.places)
-        else None
-    )
+    drawn = None
+    if len(compared.places):
+        drawn = distribution_plot(values, _axis(metric, compared.values), marks, name=f"values{index}")
     return Section(
         metric=metric,
-        direction={"higher": "higher is better", "lower": "lower is better"}.get(
-            metric.better, "neither end is better"
-        ),
+        direction="neither end is better" if metric.better == "neither" else f"{metric.better} is better",
         models=[_summary(label, compared, n) for n, label in enumerate(labels)],
         plot=drawn,
-        pairs=[_pair(compared, pair, n, marks, name=f"pair{index}x{n}") for n, pair in enumerate(compared.pairs)],
+        pairs=[
+            _pair(compared, pair, marks, name=f"pair{index}x{n}" if n < MAX_PLOTTED_PAIRS else "")
+            for n, pair in enumerate(compared.pairs)
+        ],
         table=_prompts(study, compared),
         left_out=compared.left_out,
     )
@@ -125,19 +126,28 @@ def _summary(label: str, compared: ComparedMetric, side: int) -> list[str]:
     return [label, *map(words.plain, (found.mean, found.median, found.sd)), quartiles]
 
 
-def _pair(
-    compared: ComparedMetric, pair: ComparedPair, place: int, marks: Mapping[str | None, Mark], *, name: str
-) -> Pair:
-    found = pair.statistics
+def _pair(compared: ComparedMetric, pair: ComparedPair, marks: Mapping[str | None, Mark], *, name: str) -> Pair:
+    """A pair in words, and its differences drawn under a `name`, where it has one."""
+    metric, found, (a, b) = compared.metric, pair.statistics, pair.columns
+    names = (_apart(pair.a), _apart(pair.b))
     plot = None
-    if found.n and place < MAX_PLOTTED_PAIRS:
-        n_sides = compared.values.shape[1]
-        a, b = [(i, j) for i in range(n_sides) for j in range(i + 1, n_sides)][place]
-        interval = found.mean_difference.interval
-        both = (marks[pair.a], marks[pair.b])
-        differences = compared.values[:, a] - compared.values[:, b]
-        plot = difference_plot(differences, interval, (pair.a, pair.b), both, name=name)
-    return Pair(f"{pair.a} − {pair.b}", pair.sentence, words.is_shown(found, pair.p), facts(pair), plot)
+    if found.n and name:
+        differences, interval = compared.values[:, a] - compared.values[:, b], found.mean_difference.interval
+        plot = difference_plot(
+            differences, interval, (named(pair.a), named(pair.b)), (marks[pair.a], marks[pair.b]), name=name
+        )
+    return Pair(
+        names=f"{names[0]} − {names[1]}",
+        sentence=words.sentence(metric, names, found, pair.p, adjusted=pair.adjusted),
+        shown=pair.ahead is not None,
+        facts=words.facts(metric, found, pair.p, adjusted=pair.adjusted),
+        plot=plot,
+    )
+
+
+def _apart(label: str) -> str:
+    """A model as part of a line, kept apart: a name that is written from right to left turns nothing else round."""
+    return f"\u2068{named(label)}\u2069"
 
 
 def _prompts(study: Study, compared: ComparedMetric) -> Table:
@@ -154,8 +164,8 @@ def _prompts(study: Study, compared: ComparedMetric) -> Table:
         ]
         for row in order
     ]
-    named = [shorten(label, 24) for label in labels]
-    return Table(["Prompt", *named, f"{named[0]} − {named[1]}", "Images"], lines, len(compared.places))
+    heads = [f"\u2068{shorten(named(label), 24)}\u2069" for label in labels]
+    return Table(["Prompt", *heads, f"{heads[0]} − {heads[1]}", "Images"], lines, len(compared.places))
 
 
 def _both(study: Study, marks: Mapping[str | None, Mark]) -> Plot | None:
@@ -196,4 +206,4 @@ def _runs(study: Study) -> Iterator[tuple[str, list[Detail]]]:
     for folder, labels in seen.items():
         summary = next(side.results.summary for side in study.sides if side.results.folder == folder)
         encoders = [line for kind, spec in summary.models.items() for line in encoder_details(kind, spec)]
-        yield ", ".join(labels), [Detail("Results", str(folder)), *run_details(summary), *encoders]
+        yield ", ".join(map(_apart, labels)), [Detail("Results", str(folder)), *run_details(summary), *encoders]

@@ -72,9 +72,7 @@ class Checked:
     n_b: int
     substitution: Substitution
     flagged: tuple[Flagged, ...]
-    pairs: tuple[
-        tuple[str, str], ...
-    ]  # every prompt of the first list that the second has, and how it is written there
+    pairs: tuple[tuple[str, str], ...]  # every prompt of the first list that the second has, and as it is written there
 
 
 def read_prompts(path: Path) -> list[str]:
@@ -198,8 +196,9 @@ class Lookup:
         mine = set(words)
         common: dict[int, float] = defaultdict(float)
         for word in mine:
+            weight = self._weight(word)
             for place in self._holding.get(word, ()):
-                common[place] += self._weight(word)
+                common[place] += weight
         own = sum(map(self._weight, mine))
         alike = {place: shared / (own + self._weights[place] - shared) for place, shared in common.items()}
         found = max(alike, key=lambda place: (alike[place], -place), default=-1)

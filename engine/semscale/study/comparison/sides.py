@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 
 from semscale.errors import UsageError
+from semscale.report.format import REPLACEMENT, shorten
 from semscale.study.comparison.results import Results
+
+LONGEST_NAME = 60  # characters of a model's name in a sentence
+_DIRECTIONS = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # they turn round the numbers that follow
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,6 +31,11 @@ class Side:
         return self.results.groups_of(self.model)
 
 
+def named(label: str) -> str:
+    """A model as part of a sentence: on one line, not too long, and without characters that turn text round."""
+    return shorten(_DIRECTIONS.sub(REPLACEMENT, label), LONGEST_NAME)
+
+
 def sides(results: Sequence[Results], models: Sequence[str] = ()) -> tuple[Side, ...]:
     """Choose what to compare: with one folder its `models` (all, where none is named); with several a model of each.
 
@@ -33,16 +43,16 @@ def sides(results: Sequence[Results], models: Sequence[str] = ()) -> tuple[Side,
     and for a model that is compared with itself.
     """
     if len(results) == 1:
-        chosen = [(results[0], model) for model in (models or results[0].models)]
+        found = [_found(results[0], name) for name in models] or results[0].models
+        chosen = [(results[0], model) for model in found]
     elif models and len(models) != len(results):
         raise UsageError(
             f"{len(models)} models for {len(results)} folders; name one for each folder, in their order, or give one "
             "folder that holds them all"
         )
     else:
-        chosen = list(zip(results, models or [_only_model(each) for each in results], strict=True))
-    for each, model in chosen:
-        _check(each, model)
+        found = list(map(_found, results, models)) if models else list(map(_only_model, results))
+        chosen = list(zip(results, found, strict=True))
     if len(chosen) < 2:
         raise UsageError(f"{results[0].folder}: holds one model; give a second folder of results to compare it with")
     places = [(each.folder.resolve(), model) for each, model in chosen]
@@ -63,15 +73,16 @@ def _only_model(results: Results) -> str | None:
     return results.models[0]
 
 
-def _check(results: Results, model: str | None) -> None:
+def _found(results: Results, model: str) -> str | None:
+    """A model by its name; one that has none goes by that of the folder, as it is called in a comparison."""
     if model in results.models:
-        return
-    known = [name for name in results.models if name is not None]
-    close = difflib.get_close_matches(model or "", known, n=1)
+        return model
+    if None in results.models and model == results.folder.resolve().name:
+        return None
+    known = [name if name is not None else results.folder.resolve().name for name in results.models]
+    close = difflib.get_close_matches(model, known, n=1)
     meant = f"did you mean {close[0]!r}? " if close else ""
-    raise UsageError(
-        f"{results.folder}: has no model {model!r}; {meant}it has {', '.join(known) or 'none with a name'}"
-    )
+    raise UsageError(f"{results.folder}: has no model {model!r}; {meant}it has {', '.join(known)}")
 
 
 def _labels(chosen: Sequence[tuple[Results, str | None]]) -> list[str]:

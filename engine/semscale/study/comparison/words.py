@@ -1,48 +1,66 @@
-"""A comparison in words and numbers that people read."""
+"""A comparison in words and numbers that people read: the verdict of two models, and every statistic as a line."""
 
 from __future__ import annotations
 
 import math
 import re
+from dataclasses import dataclass, replace
 
 from semscale.model import Interval
+from semscale.report.format import plural
 from semscale.stats.comparison import Comparison
+from semscale.stats.effects import RankBiserial, WinRate
 from semscale.stats.significance import TestResult
-from semscale.study.comparison.measured import Metric
+from semscale.study.comparison.measured import Better, Metric
 
 ALPHA = 0.05
 NO_VALUE = "–"
+SMALLEST_P = 1e-300  # below, a p may be 0 for what a float can hold
+TINY = 1e-4  # numbers below are written with an exponent
+AHEAD = {"scs": "is more consistent than"} | dict.fromkeys(
+    ("vendi", "mode-count", "mean-distance"), "is more varied than"
+)  # what a metric's higher value says, where "better" would say too much
 
 
-def sentence(metric: Metric, labels: tuple[str, str], found: Comparison, p: float, *, adjusted: bool) -> str:
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One statistic of a pair of models."""
+
+    name: str
+    value: str
+    short: str  # the variant in a word or two, "" where there is but one
+    how: str  # the method in full, or why there is no value
+
+
+def sentence(metric: Metric, names: tuple[str, str], found: Comparison, p: float, *, adjusted: bool) -> str:
     """What to say of two models by one metric, in one line: who is ahead, by how much, how sure, over how many prompts.
 
-    A difference is said to be shown when p is below 0.05, the interval of the mean difference leaves 0 out, and mean
-    and ranks point the same way.
+    `p` is that of the Wilcoxon test, `adjusted` for other pairs of models or not.
     """
-    a, b = labels
-    difference = found.mean_difference
+    a, b = names
+    difference, interval = found.mean_difference, _interval(found)
     if not found.n:
         return f"{a} and {b} cannot be compared by {metric.name}: no prompt has a value of both"
-    over = f"over {found.n} prompt{'' if found.n == 1 else 's'} ({_test(found.wilcoxon, p, adjusted=adjusted)})"
+    over = f"{metric.name} over {plural(found.n, 'prompt')} ({_test(found.wilcoxon, p, adjusted=adjusted)})"
     if not is_shown(found, p):
-        return (
-            f"no difference shown between {a} and {b}: {by(difference.value, difference.interval)} {metric.name} {over}"
-        )
-    ahead = a_is_ahead(metric, found)
-    low, high = (difference.interval.low, difference.interval.high) if difference.interval else (math.nan, math.nan)
-    value, ends = (difference.value, (low, high)) if ahead else (-difference.value, (-high, -low))
-    first, second = (a, b) if ahead else (b, a)
-    return f"{first} {_is(metric)} {second}: {signed(value)} {_ends(*ends)} {metric.name} {over}"
+        return f"no difference shown between {a} and {b}: {by(difference.value, interval)} {over}"
+    if a_is_ahead(metric, found):
+        return f"{a} {_is(metric)} {b}: {by(difference.value, interval)} {over}"
+    turned = None if interval is None else replace(interval, low=-interval.high, high=-interval.low)
+    return f"{b} {_is(metric)} {a}: {by(-difference.value, turned)} {over}"
 
 
 def is_shown(found: Comparison, p: float) -> bool:
     """Whether a difference is shown: p below 0.05, an interval without 0, and ranks that agree with the mean."""
-    difference = found.mean_difference
-    interval = difference.interval
+    interval = _interval(found)
     if not p < ALPHA or interval is None or interval.low <= 0 <= interval.high:
         return False
-    return difference.value * found.rank_biserial.value > 0
+    return found.mean_difference.value * found.rank_biserial.value > 0
+
+
+def _interval(found: Comparison) -> Interval | None:
+    """Of the mean difference; where all differences are one and resampling says nothing, that of the shift."""
+    return found.mean_difference.interval or found.shift.interval
 
 
 def a_is_ahead(metric: Metric, found: Comparison) -> bool:
@@ -51,9 +69,57 @@ def a_is_ahead(metric: Metric, found: Comparison) -> bool:
 
 
 def _is(metric: Metric) -> str:
-    if metric.name == "scs":
-        return "is more consistent than"
-    return "is higher than" if metric.better == "neither" else "is better than"
+    base = metric.name.split("@")[0].replace("_", "-")
+    return AHEAD.get(base, "is higher than" if metric.better == "neither" else "is better than")
+
+
+def facts(metric: Metric, found: Comparison, p: float, *, adjusted: bool) -> list[Fact]:
+    """All statistics of a pair. Differences are a - b; a win is a prompt on which a is ahead."""
+    mean, shift, spread = found.mean_difference, found.shift, found.difference
+    lines = [
+        Fact("mean difference", by(mean.value, mean.interval), "", _method(mean.interval, mean.reason)),
+        Fact("median difference", signed(spread.median), "", f"SD {plain(spread.sd)} (ddof {spread.ddof})"),
+        Fact("Hodges-Lehmann shift", by(shift.value, shift.interval), "", _method(shift.interval, shift.reason)),
+        _wins(found.win_rate, metric.better),
+        _ranks(found.rank_biserial),
+        _tested(found.wilcoxon),
+    ]
+    if adjusted:
+        how = "over all pairs of models of this metric (Holm 1979)"
+        lines.append(Fact("Wilcoxon, adjusted", p_words(p), "Holm", how))
+    normal = _tested(found.normality_difference)
+    return [
+        *lines,
+        *map(_tested, (found.permutation, found.kolmogorov_smirnov)),
+        replace(normal, name=f"normal differences, {normal.name}"),
+    ]
+
+
+def _method(interval: Interval | None, reason: str) -> str:
+    return reason if interval is None else interval.method
+
+
+def _wins(found: WinRate, better: Better) -> Fact:
+    """The prompts that speak for a: those on which it is lower, where lower is better."""
+    wins, share, ends = found.wins, found.value, found.interval
+    if better == "lower" and ends is not None:
+        wins, share, ends = found.losses, 1 - share, replace(ends, low=1 - ends.high, high=1 - ends.low)
+    value = NO_VALUE if ends is None else f"{wins} of {found.n}: {share:.0%} [{ends.low:.0%}, {ends.high:.0%}]"
+    counted = f"higher on {plural(found.wins, 'prompt')}, lower on {found.losses}, equal on {found.ties}"
+    short = {"lower": "lower wins", "neither": "higher"}.get(better, "")
+    return Fact("win rate", value, short, f"{counted}; {_method(ends, found.reason)}")
+
+
+def _ranks(ranks: RankBiserial) -> Fact:
+    sums = f"matched pairs; rank sums {ranks.r_plus:g} of higher, {ranks.r_minus:g} of lower"
+    return Fact("rank-biserial correlation", signed(ranks.value), "", ranks.reason or sums)
+
+
+def _tested(test: TestResult) -> Fact:
+    if test.reason:
+        return Fact(test.name, p_words(test.p), "", test.reason)
+    how = f"statistic {test.statistic:.5g}, n = {test.n}; {test.method}"
+    return Fact(test.name, p_words(test.p), short_method(test), how)
 
 
 def _test(test: TestResult, p: float, *, adjusted: bool) -> str:
@@ -75,6 +141,8 @@ def p_words(p: float) -> str:
     """A p-value as it is written: "p = 0.012", "p = 1.0e-16"."""
     if math.isnan(p):
         return f"p {NO_VALUE}"
+    if p < SMALLEST_P:
+        return f"p < {SMALLEST_P:g}"
     return f"p = {p:.2g}" if p >= 1e-4 else f"p = {p:.1e}"
 
 
@@ -85,27 +153,21 @@ def by(value: float, interval: Interval | None) -> str:
 
 def signed(value: float) -> str:
     """A difference with its sign and as many digits as count."""
-    value = float(value)
-    return NO_VALUE if math.isnan(value) else f"{value:+.{_digits(value)}f}"
+    return NO_VALUE if math.isnan(value) else format(float(value), f"+{_digits(value)}")
 
 
 def plain(value: float) -> str:
     """A value with as many digits as count."""
-    return NO_VALUE if math.isnan(value) else f"{value:.{_digits(value)}f}"
-
-
-def ends_of(interval: Interval | None) -> str:
-    """An interval: "[3.9, 5.2]", or a dash where there is none."""
-    return NO_VALUE if interval is None else _ends(interval.low, interval.high)
+    return NO_VALUE if math.isnan(value) else format(float(value), _digits(value))
 
 
 def _ends(low: float, high: float) -> str:
     digits = _digits(max(abs(low), abs(high)))
-    return f"[{low:.{digits}f}, {high:.{digits}f}]"
+    return f"[{low:{digits}}, {high:{digits}}]"
 
 
-def _digits(value: float) -> int:
-    """Decimals that show three digits of a small number and two decimals of a large one."""
+def _digits(value: float) -> str:
+    """A format of three digits for a small number and two decimals for a large one."""
     if not math.isfinite(value) or value == 0 or abs(value) >= 1:
-        return 2
-    return min(2 - math.floor(math.log10(abs(value))), 8)
+        return ".2f"
+    return f".{2 - math.floor(math.log10(abs(value)))}f" if abs(value) >= TINY else ".2e"

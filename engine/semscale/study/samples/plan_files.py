@@ -31,6 +31,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "n_prompts": len(plan.prompts),
         "n_too_small": plan.n_too_small,
         "n_not_sampled": plan.n_not_sampled,
+        "n_alike": plan.n_alike,
         "smallest_pilot": min(pilots),
         "largest_pilot": max(pilots),
         "recommended": _recommended(plan),

@@ -16,6 +16,7 @@ from semscale.study.samples.subsets import Pilot, drawn_up_to
 MIN_PILOT = 10  # images of a prompt, below which nothing is said of it
 SIZES = (5, 10, 15, 20, 30, 40, 50, 75, 100, 150, 200, 300, 500, 1000)
 HIGHEST = 100_000  # images a prompt, above which no number is sought
+ALIKE = 99.999  # a score from which on the images of a prompt are taken for one and the same
 RARE = 0.05  # share of images of the mode that a pilot may miss
 
 
@@ -131,6 +132,11 @@ class Plan:
     def smallest_pilot(self) -> int:
         """Images of the prompt that has fewest."""
         return min(prompt.pilot.n for prompt in self.prompts)
+
+    @property
+    def n_alike(self) -> int:
+        """Prompts whose images are all one image: copies, or a model that does not heed its seed."""
+        return sum(prompt.pilot.score >= ALIKE for prompt in self.prompts)
 
     @property
     def missed(self) -> float:
