@@ -85,3 +85,11 @@ def test_clustering_widens_the_interval_of_alike_items():
     naive = mean_interval(items.ravel(), ANY)
     assert clustered.high - clustered.low > 4 * (naive.high - naive.low)
     assert mean_interval(items[0, :1], ANY) is None
+
+
+def test_an_interval_of_a_mean_below_its_bound_is_the_bound_and_not_upside_down():
+    low, high = student_interval(np.array([-20.0, 50.0, 120.0]), 5.0, 10, (0.0, 100.0))
+    assert (low <= high).all()
+    assert (low[0], high[0], low[2], high[2]) == (0.0, 0.0, 100.0, 100.0)
+    interval = mean_interval(np.array([-21.0, -20.0, -19.0]), (0.0, 100.0))
+    assert (interval.low, interval.high) == (0.0, 0.0)

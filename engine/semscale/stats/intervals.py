@@ -46,10 +46,11 @@ def student_interval(
     value: Array | float, error: Array | float, n: Array | int, bounds: tuple[float, float]
 ) -> tuple[Array, Array]:
     """Values with standard errors from n observations each -> low and high of the t interval with n - 1 degrees of
-    freedom, cut to `bounds`. NaN where the error is.
+    freedom, cut to `bounds`: both ends, or that of a mean below the bound would be upside down. NaN where the error is.
     """
     reach = stdtrit(np.maximum(np.asarray(n) - 1.0, 1.0), 0.5 + LEVEL / 2) * error
-    return np.maximum(value - reach, bounds[0]), np.minimum(value + reach, bounds[1])
+    low, high = np.clip(value - reach, *bounds), np.clip(value + reach, *bounds)
+    return low, high
 
 
 def two_level_mean(values: Array, errors: Array, n: Array, bounds: tuple[float, float]) -> TwoLevel:
