@@ -92,8 +92,8 @@ def test_schedulers_of_dit_are_those_that_scale_nothing():
 
 SOURCE = Image.new("RGB", (64, 64))
 NOT_MADE = [
-    ("dit", Request("goldfsh", 1), "unknown class 'goldfsh' for dit; did you mean 'goldfish'"),
-    ("dit", Request("xyzzy", 1), "unknown class 'xyzzy' for dit; it has 7, "),
+    ("dit", Request("goldfsh", 1), "dit has no class 'goldfsh' among its 7; did you mean 'goldfish'"),
+    ("dit", Request("xyzzy", 1), "dit has no class 'xyzzy' among its 7; one of them is '"),
     ("dit", Request("goldfish", 1, negative="tench"), "dit takes no negative prompt"),
     ("flux", Request("a cat", 1, negative="a dog"), "flux takes no negative prompt"),
     ("img2img", Request("a cat", 1, source=SOURCE, blend=Blend(2, 0.5)), "cannot be blended"),

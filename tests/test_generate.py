@@ -20,6 +20,7 @@ from semscale.producers.prompts import Prompt
 from semscale.producers.request import Setting
 from semscale.producers.scenes import draw
 from semscale.producers.slugs import MAX_BYTES, model_folder, prompt_folder
+from semscale.producers.tar_output import TarOutput
 from semscale.sources import open_source
 
 ALIKE = ["a cat", "A cat", "a cat!", "a  cat", "a/cat", "a-cat", "á cat", "🐈 a cat", "a cat\0", "long " * 70 + "cat"]
@@ -66,13 +67,16 @@ def test_the_scorer_reads_every_prompt_whole_and_keeps_those_apart_that_slug_ali
 
 
 def test_metadata_say_what_was_asked_and_what_made_it(tmp_path):
-    prompt = Prompt("a cat", negative="dog", more={"Category": "Animals", "seed": "9", "Text": "x"})
+    prompt = Prompt(
+        "a cat", negative="dog", more={"Category": "Animals", "seed": 9, "Text": "x", "tags": ["é", 1], "ok": True}
+    )
     generate(Plain(revision="abc"), [prompt], seeds=[7], out=tmp_path, settings=[Setting(guidance=7.5)])
     [row] = rows(tmp_path)
     assert row["file_name"] == f"plain/{prompt_folder('a cat', 'negative:dog')}/7.png"
     assert {"text": "a cat", "model": "plain", "seed": 7, "negative_prompt": "dog"}.items() <= row.items()
     assert {"steps": 20, "guidance": 7.5, "size": "16", "width": 16, "height": 16}.items() <= row.items()
     assert {"Category": "Animals", "table_seed": "9", "table_Text": "x"}.items() <= row.items()
+    assert (row["tags"], row["ok"]) == ('["é", 1]', "true")  # text, or `score --group-by` would refuse them
     assert row["generator"] == {"model": "tests/plain", "revision": "abc", "format": "PNG, lossless"}
 
 
@@ -80,7 +84,12 @@ def test_scenes_are_a_producer_like_any_other(tmp_path):
     generate(SceneProducer(), ["a red circle"], seeds=[4], out=tmp_path, settings=[Setting(width=64)])
     with Image.open(tmp_path / "scenes" / "a-red-circle" / "4.png") as image:
         assert image.tobytes() == draw("a red circle", 4, size=64).tobytes()
-    for setting, said in ((Setting(steps=3), "without steps"), (Setting(width=64, height=32), "64x32")):
+    for setting, said in (
+        (Setting(steps=3), "without steps"),
+        (Setting(width=64, height=32), "64x32"),
+        (Setting(width=100_000), "use 4096 pixels or fewer"),
+        (Setting(width=8), "use 32 pixels or more"),
+    ):
         with pytest.raises(UsageError, match=said):
             generate(SceneProducer(), ["a red circle"], seeds=[4], out=tmp_path, settings=[setting])
 
@@ -170,7 +179,8 @@ def test_a_prompt_that_fails_is_recorded_and_the_others_of_its_batch_are_made(tm
     assert [(row["prompt"], row["seed"], row["error"], row["reason"]) for row in failed] == [
         ("bad", seed, "ValueError", "bad words") for seed in (0, 1)
     ]
-    assert (tmp_path / "_SUCCESS").exists()
+    assert (tmp_path / "_SUCCESS").exists() and done.reasons == {"ValueError: bad words": 2}
+    (tmp_path / "failures.jsonl").write_text((tmp_path / "failures.jsonl").read_text() + "\n")
     assert generate(producer, ["c"], seeds=[0], out=tmp_path).n_failed == 0
     assert len((tmp_path / "failures.jsonl").read_text().splitlines()) == 2  # not asked for, so still known
     producer.able = True
@@ -179,11 +189,22 @@ def test_a_prompt_that_fails_is_recorded_and_the_others_of_its_batch_are_made(tm
 
 
 def test_repeated_prompts_are_made_once_and_told(tmp_path):
-    prompts = [Prompt("a", where="line 1"), Prompt("a", where="line 5"), Prompt("a", negative="b")]
+    prompts = [Prompt("a", where="line 1"), Prompt("a", where="line 5")]
     done = generate(Plain(), prompts, seeds=[0], out=tmp_path)
-    assert done.n_made == 2
-    assert done.notes[0] == "line 5 repeats line 1; left out"
-    assert "--group-by parent" in done.notes[1]
+    assert (done.n_made, done.notes) == (1, ["line 5 repeats line 1; left out"])
+
+
+@pytest.mark.parametrize("output", [lambda out: out, lambda out: TarOutput(out, 5)])
+def test_a_text_has_one_negative_prompt_under_a_label_for_scores_group_by_both(tmp_path, output):
+    with_b, without = Prompt("a", negative="b", where="line 2"), Prompt("a", negative="", where="line 9")
+    said = "'a' with no negative prompt, and under the label 'plain' also with the negative prompt 'b'"
+    with pytest.raises(UsageError, match=f"line 9: {said}"):
+        generate(Plain(), [with_b, without], seeds=[0], out=output(tmp_path))
+    generate(Plain(), [with_b], seeds=[0], out=output(tmp_path))
+    with pytest.raises(UsageError, match=f"line 9: {said}"):
+        generate(Plain(), [without], seeds=[0], out=output(tmp_path))
+    generate(Plain("plain without"), [without], seeds=[0], out=output(tmp_path))
+    assert generate(Plain(), [with_b], seeds=[0], out=output(tmp_path)).n_kept == 1
 
 
 def test_a_forecast_writes_nothing(tmp_path):
@@ -203,7 +224,7 @@ def test_what_cannot_be_is_refused_before_anything_is_made(tmp_path):
 
     refused("no strength", settings=[Setting(), Setting(strength=0.5)])
     refused("no prompts", prompts=[])
-    for name in ("", "(source)", "\udcff"):
+    for name in ("", "(source)", "\udcff", "a,b"):
         with pytest.raises(UsageError, match="label"):
             generate(Plain(name), ["a"], seeds=[0], out=tmp_path / "o")
     refused("prompt 2 is empty", prompts=["a", " "])

@@ -43,6 +43,7 @@ def test_the_command_makes_what_it_can_tells_the_rest_and_ends_with_3(tmp_path, 
     assert done.exit_code == 3
     told = json.loads(done.stdout.splitlines()[-1])
     assert (told["n_asked"], told["n_made"], told["n_failed"], told["labels"]) == (6, 4, 2, ["scenes"])
+    assert "most frequent reason, of 2: UsageError: prompt 'two blue unicorns'" in done.output
     assert told["notes"] == [f"{prompts}: no prompt on line 5; left out", "line 6 repeats line 2; left out"]
     assert "33.3% of the images failed" in done.stderr
     rows = [json.loads(line) for line in (tmp_path / "out" / "metadata.jsonl").read_text().splitlines()]
@@ -63,6 +64,7 @@ def test_a_dry_run_tells_and_writes_nothing(tmp_path, prompts):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
+        (["--label", "a,b"], "'a,b' has a comma"),
         (["--lora", "x"], "--lora is of diffusion models"),
         (["--batch-size", "2"], "--batch-size is of diffusion models"),
         (["--steps", "10"], "without steps"),

@@ -157,10 +157,13 @@ def test_a_metadata_file_that_makes_no_sense_is_refused(tmp_path, content, messa
 @pytest.mark.parametrize(
     ("second", "message"),
     [
-        ('{"file_name": "b.png", "text": 5}', "row 2, column 'text': 5 is text that is not a string"),
-        ('{"file_name": "b.png", "model": true}', "row 2, column 'model': True is text that is not a string"),
-        ('{"file_name": "b.png", "colour": {"r": 1}}', "row 2, column 'colour': {'r': 1} is text that is not a string"),
-        ('{"file_name": 7}', "row 2, column 'file_name': 7 is text that is not a string"),
+        ('{"file_name": "b.png", "text": 5}', "row 2, column 'text': 5 is not text; put it in quotes"),
+        ('{"file_name": "b.png", "model": true}', "row 2, column 'model': True is not text; put it in quotes"),
+        (
+            '{"file_name": "b.png", "colour": {"r": 1}}',
+            "row 2, column 'colour': {'r': 1} is not text; put it in quotes",
+        ),
+        ('{"file_name": 7}', "row 2, column 'file_name': 7 is not text; put it in quotes"),
         ('{"file_name": "b.png", "text": "\\ud83d"}', "row 2, column 'text': .* is not valid Unicode"),
         ('{"file_name": "b.png", "seed": true}', "row 2, column 'seed': True is not a whole number"),
         ('{"file_name": "b.png", "seed": 1.5}', "row 2, column 'seed': 1.5 is not a whole number"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 SCENES = "scenes"
 N = 4  # images a prompt, where nobody says
 TOO_MANY_ERRORS = 3
+SHOWN = 300  # characters of a reason
 _OF_DIFFUSION = ("revision", "variant", "dtype", "device", "lora", "lora_scale", "batch_size")
 
 
@@ -118,7 +119,8 @@ def generate(
             )
     finally:
         producer.close()
-    console.say(_told(done))
+    for line in _told(done):
+        console.say(line)
     emit(as_json, dataclasses.asdict(done) | {"out": str(out), "notes": notes})
     if done.n_failed > max_error_rate * done.n_asked:
         rate = done.n_failed / done.n_asked
@@ -126,10 +128,12 @@ def generate(
         sys.exit(TOO_MANY_ERRORS)
 
 
-def _told(done: Any) -> str:
+def _told(done: Any) -> Iterator[str]:
     labels = f" under {len(done.labels)} labels" if len(done.labels) > 1 else ""
     failed = f", {done.n_failed} failed (see failures.jsonl)" if done.n_failed else ""
-    return f"{done.n_made} images made, {done.n_kept} were there{failed}, of {done.n_asked}{labels}, in {done.out}"
+    yield f"{done.n_made} images made, {done.n_kept} were there{failed}, of {done.n_asked}{labels}, in {done.out}"
+    for reason, count in list(done.reasons.items())[:1]:
+        yield f"most frequent reason, of {count}: {' '.join(reason.split())[:SHOWN]}"
 
 
 def _tell_forecast(console: Any, forecast: Any) -> None:
@@ -172,6 +176,10 @@ def _output(out: Path, options: dict[str, Any]) -> Output:
 
 def _opened(options: dict[str, Any], settings: list[Setting]) -> Producer:
     """The producer, under the label that was asked for, for settings of which it refuses some before it is loaded."""
+    from semscale.producers.work import check_label
+
+    if options["label"] is not None:
+        check_label(options["label"])
     given = {name: options[name] for name in _OF_DIFFUSION if options[name] is not None}
     if options["model"] == SCENES:
         from semscale.producers.drawing import SceneProducer

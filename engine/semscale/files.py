@@ -105,7 +105,7 @@ def _explaining_body(path: Path, temporary: Path) -> Iterator[None]:
 def _what_to_do(error: OSError, operation: str) -> str:
     said = error.strerror or str(error)
     if error.errno in FULL:
-        return f"the disk is full ({said}); free space and run the same command again, finished shards are kept"
+        return f"the disk is full ({said}); free space and run the same command again, what is finished is kept"
     if error.errno in FORBIDDEN:
         return f"not writable ({said}); make the folder writable or choose another -o"
     if operation and error.errno in LACKING:

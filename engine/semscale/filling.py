@@ -23,7 +23,7 @@ from semscale.metrics import alignment
 from semscale.model import Encoder, Progress, Source
 from semscale.options import Options
 from semscale.pipeline import Target
-from semscale.pixels import Device
+from semscale.pixels import Device, Look
 from semscale.plan import KeyIndex
 from semscale.settings import Settings
 from semscale.store import Store
@@ -102,11 +102,12 @@ def fill(
     clock: Clock,
     on_progress: Callable[[Progress], None],
     say: Say = lambda _: None,
+    look: Look | None = None,
 ) -> Filled:
     """Embed what the stores do not hold yet, or hold of an input that has changed since, in one pass for all.
 
     `opened` gives the source once, or again and again as it grows; one index, where it was asked for, grows with the
-    first store.
+    first store. `look` is shown every image as it was decoded.
     """
     chosen = sized(chosen, places)
     with ExitStack() as stack:
@@ -115,7 +116,7 @@ def fill(
         device = _device(towers, chosen)
         for each in places:
             stack.enter_context(writing(each.store, chosen.settings))
-        filling = _Filling(towers, chosen, device, clock, on_progress, say)
+        filling = _Filling(towers, chosen, device, clock, on_progress, say, look)
         for source in opened:
             filling.add(source)
         filling.finish()
@@ -146,7 +147,9 @@ class _Filling:
         clock: Clock,
         on_progress: Callable[[Progress], None],
         say: Say,
+        look: Look | None,
     ) -> None:
+        self._look = look
         self._towers, self._chosen, self._device, self._clock = towers, chosen, device, clock
         self._on_progress, self._say = on_progress, say
         self._stream: Stream | None = None
@@ -170,7 +173,7 @@ class _Filling:
         counted = pipeline.embed(
             source, index, targets,
             settings=self._chosen.settings, clock=self._clock, device=self._device, on_progress=self._on_progress,
-            on_shard=self._add_to_index,
+            on_shard=self._add_to_index, look=self._look,
         )  # fmt: skip
         self.decoded.update(counted)
         self._seconds += time.perf_counter() - started

@@ -20,7 +20,7 @@ import pyarrow as pa
 from semscale import plan
 from semscale.journal import Journal
 from semscale.model import Array, Encoder, Failure, Progress, Shard, Source
-from semscale.pixels import Device, Item, Pixels, Preparer
+from semscale.pixels import Device, Item, Look, Pixels, Preparer
 from semscale.planning import places, unfinished
 from semscale.prefetch import ahead, ordered_map
 from semscale.settings import Settings
@@ -61,15 +61,17 @@ def embed(
     device: Device = Device(),  # noqa: B008 (frozen)
     on_progress: Callable[[Progress], None] = lambda _: None,
     on_shard: Callable[[int], None] = lambda _: None,
+    look: Look | None = None,
 ) -> dict[str, int]:
     """Embed every planned item that no finished shard holds; return what `Preparer.counts` says in the end.
 
     Stores of the same plan are filled in one pass over what they all lack, each image read and decoded once. `on_shard`
-    is told the number of each shard that is finished, in order, by the thread that writes them.
+    is told the number of each shard that is finished, in order, by the thread that writes them; `look` is shown every
+    image as it was decoded, by the threads that decode.
     """
     todo = _passes(targets, settings)
     counter = _Counter(sum(shard.count for _, shards in todo for shard in shards), on_progress)
-    work = _Work(source, index, settings, clock, device, counter, on_shard)
+    work = _Work(source, index, settings, clock, device, counter, on_shard, look)
     counts: Counter[str] = Counter()
     for together, shards in todo:
         counts.update(_pass(work, [targets[number] for number in together], shards))
@@ -87,6 +89,7 @@ class _Work:
     device: Device
     counter: _Counter
     on_shard: Callable[[int], None]
+    look: Look | None
 
 
 def _passes(targets: Sequence[Target], settings: Settings) -> list[tuple[tuple[int, ...], list[Shard]]]:
@@ -131,6 +134,7 @@ def _preparer(work: _Work, targets: Sequence[Target]) -> Preparer:
         journal=lambda slots: Journal.open(store.path, slots, "" if part is None else str(part.index)),
         settings=work.settings,
         clock=work.clock,
+        look=work.look,
     )
 
 

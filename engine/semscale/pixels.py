@@ -28,6 +28,7 @@ DECODED_TOGETHER = 32  # files handed to a batch decoder at once
 RESIZED_TOGETHER = 32  # images
 
 T = TypeVar("T")
+Look = Callable[[str, Array], None]  # key of an image, and its pixels, (H, W, 3) uint8; called by many threads
 
 
 class Item(NamedTuple):
@@ -69,16 +70,20 @@ class Preparer:
         journal: Callable[[int], Journal],
         settings: Settings,
         clock: Clock,
+        look: Look | None = None,
     ) -> None:
         """`specs` are those of the encoders, in their order: each image is decoded once for all of them, or with "fast"
         once for each size. `mode` is one of model.DECODES; `journal` opens one for so many threads.
 
         A device resizes for one encoder, its own; for others, and for several, the threads do, to the same bits.
 
+        `look` is shown the key and the pixels of every image whose decoder is exact: neither reduced nor a device's.
+
         After a crash everything is decoded here and nothing by the device's decoder: which file it died of, only a
         decode in isolation could tell, and those are not its own.
         """
         self._specs, self._clock, self._exact = tuple(specs), clock, mode != "fast"
+        self._look = look if mode == "exact" else None
         self._max_pixels = MAX_PIXELS if settings.max_pixels is None else settings.max_pixels
         self.threads = settings.workers + (0 if device.decoder is None else 2 * DECODED_TOGETHER)
         self.journal = journal(self.threads)
@@ -130,6 +135,8 @@ class Preparer:
         except InputError as error:
             return _failure(sample, error)
         image = next(iter(images.values()))
+        if self._look is not None:
+            self._look(sample.key, image)
         whole = self._resizer is not None and self._resizer.fits(*image.shape[:2])
         made = {} if whole else {spec: self._made(images, spec) for spec in dict.fromkeys(self._specs)}
         pixels = (image,) if whole else tuple(made[spec] for spec in self._specs)

@@ -94,7 +94,9 @@ def score(
     job = _Job(folder, todo, places, chosen, clock, provenance(command, started), say)
     with writing(folder, chosen.settings):
         job = _with_references(job, real, on_progress)
-        filled = fill(opened, different, chosen, clock=clock, on_progress=on_progress, say=say)
+        early = todo.beside.early
+        look = None if early is None else early.look
+        filled = fill(opened, different, chosen, clock=clock, on_progress=on_progress, say=say, look=look)
         if chosen.settings.part is None:
             return _finished(job, filled)
     summary = {**counts(filled.store, filled.source), "out": str(folder), "scores": {}}

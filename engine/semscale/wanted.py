@@ -11,7 +11,7 @@ from semscale.errors import UsageError
 from semscale.heads import CLASSIFIER, read_classifier, read_linear_head
 from semscale.measures.asked import Asked
 from semscale.measures.captions import read_captions
-from semscale.measures.compute import Beside
+from semscale.measures.compute import Beside, early_pairs
 from semscale.measures.labels import read_labels
 from semscale.measures.measure import Need
 from semscale.measures.pairs_table import read_pairs, refuse_missing
@@ -63,7 +63,12 @@ def wanted(chosen: Options) -> Wanted:
     labels = None if chosen.labels is None else read_labels(chosen.labels, chosen.templates)
     captions = None if chosen.captions is None else read_captions(chosen.captions)
     head = None if chosen.head is None else Path(chosen.head)
-    return Wanted(asked, Beside(open_references(stored), pairs, labels, captions, head), images, head_dim)
+    return Wanted(
+        asked,
+        Beside(open_references(stored), pairs, early_pairs(asked, pairs), labels, captions, head),
+        images,
+        head_dim,
+    )
 
 
 def _refuse_unused(chosen: Options, asked: Sequence[Asked]) -> None:

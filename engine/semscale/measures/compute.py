@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 from semscale.accounts import truncated_texts
 from semscale.measures.asked import Asked
 from semscale.measures.captions import Captions
+from semscale.measures.early_pairs import EarlyPairs
 from semscale.measures.entry import entries
 from semscale.measures.given import Given, Subset, subsets_of
 from semscale.measures.labels import Labels
@@ -47,6 +48,7 @@ class Beside:
 
     references: References | None = None
     pairs: PairTable | None = None
+    early: EarlyPairs | None = None  # of those pairs, where a metric compares pixels
     labels: Labels | None = None
     captions: Captions | None = None
     head: Path | None = None
@@ -78,7 +80,7 @@ def measure(
     Metrics that come together, as precision and recall do, are computed once.
     """
     home = next(iter(encoded.values())).store
-    pixels = _pixels(asked, home, beside.pairs, source, max_pixels)
+    pixels = _pixels(home, beside.early, source, max_pixels)
     given = {name: _given(each, home, first, beside, pixels, convention) for name, each in encoded.items()}
     outcomes: dict[tuple[Any, str, str], Outcome] = {}
     found = Measured(reasons=[] if pixels is None else pixels.reasons)
@@ -94,6 +96,14 @@ def measure(
         elif isinstance(outcome, OfSets) and outcome.of_images is not None:
             found.of_images[one.column] = _in_order(outcome.of_images, about.store, home)
     return found
+
+
+def early_pairs(asked: Iterable[Asked], pairs: PairTable | None) -> EarlyPairs | None:
+    """The metrics of pixels that were asked for, ready for the images of some pairs; None where there are none."""
+    wanted = {
+        (one.name, one.preset): METRICS[one.name](one.preset, one.encoder) for one in asked if one.name in METRICS
+    }
+    return None if pairs is None or not wanted else EarlyPairs(pairs, wanted)
 
 
 def _given(
@@ -117,16 +127,12 @@ def _given(
     )  # fmt: skip
 
 
-def _pixels(
-    asked: Sequence[Asked], home: Store, pairs: PairTable | None, source: Source, max_pixels: int | None
-) -> PairPixels | None:
-    wanted = {
-        (one.name, one.preset): METRICS[one.name](one.preset, one.encoder) for one in asked if one.name in METRICS
-    }
-    if pairs is None or not wanted:
+def _pixels(home: Store, early: EarlyPairs | None, source: Source, max_pixels: int | None) -> PairPixels | None:
+    if early is None:
         return None
-    readable = frozenset(key for key, row in zip(pairs.keys, rows_of(home, pairs.keys), strict=True) if row >= 0)
-    return PairPixels(pairs, source, index_of(source), wanted, readable=readable, max_pixels=max_pixels)
+    keys = early.pairs.keys
+    readable = frozenset(key for key, row in zip(keys, rows_of(home, keys), strict=True) if row >= 0)
+    return PairPixels(early, source, index_of(source), readable=readable, max_pixels=max_pixels)
 
 
 def _keep(found: Measured, asked: Asked, outcome: OfItems, about: Given, home: Given) -> None:

@@ -1,10 +1,12 @@
-"""Pixels of pairs of images, each pair read and decoded once for all metrics that want it."""
+"""What metrics of pixels say of pairs of images: what was found while they were embedded, and for the rest each pair
+read and decoded once for all metrics that want it.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -12,8 +14,8 @@ import numpy as np
 
 from semscale.cores import usable_cores
 from semscale.decode import MAX_PIXELS, decode
-from semscale.errors import InputError, UsageError
-from semscale.measures.pairs_table import PairTable
+from semscale.errors import InputError
+from semscale.measures.early_pairs import Compared, Comparison, EarlyPairs, compared
 from semscale.metrics.pixel import mse, psnr
 from semscale.metrics.structural import ms_ssim, ssim
 from semscale.model import Array, Sample, Source
@@ -22,17 +24,6 @@ from semscale.plan import KeyIndex
 from semscale.prefetch import ordered_map
 
 TOGETHER = 16  # pairs whose files are in memory at once
-
-Compare = Callable[[Array, Array], float]  # (H, W, 3) uint8 of both -> the value
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """One metric of pixels, and what made it."""
-
-    compare: Compare
-    made_by: Mapping[str, Any] = field(default_factory=dict)  # hashes of its weights, where it has any
-
 
 METRICS: Mapping[str, Callable[[str, str], Comparison]] = {  # of a preset and, for lpips, an exported folder
     "mse": lambda *_: Comparison(mse),
@@ -52,22 +43,15 @@ class PairPixels:
     """What metrics of pixels say of each pair."""
 
     def __init__(
-        self,
-        pairs: PairTable,
-        source: Source,
-        index: KeyIndex,
-        compare: Mapping[tuple[str, str], Comparison],
-        *,
-        readable: frozenset[str],
-        max_pixels: int | None,
+        self, early: EarlyPairs, source: Source, index: KeyIndex, *, readable: frozenset[str], max_pixels: int | None
     ) -> None:
-        """`compare` holds the metrics by name and preset; `readable` are the keys of images that could be embedded.
-
-        What failed there, perhaps by crashing its decoder, is not tried again.
+        """`early` holds the pairs, the metrics, and what is known of them; `readable` are the keys of images that could
+        be embedded. What failed there, perhaps by crashing its decoder, is not tried again.
         """
-        self._pairs, self._source, self._index = pairs, source, index
-        self._compare, self._readable = compare, readable
+        self._pairs, self._compare = early.pairs, early.comparisons
+        self._source, self._index, self._readable = source, index, readable
         self._max_pixels = MAX_PIXELS if max_pixels is None else max_pixels
+        self._early = {number: known for number, known in early.found.items() if self._is_readable(number)}
 
     def values(self, name: str, preset: str) -> Array:
         """(P,) float64, NaN where there is no value; see `reasons`."""
@@ -86,20 +70,23 @@ class PairPixels:
     def _found(self) -> tuple[dict[tuple[str, str], Array], list[str | None]]:
         values = {wanted: np.full(len(self._pairs), np.nan) for wanted in self._compare}
         reasons: list[str | None] = [None] * len(self._pairs)
-        compared = ordered_map(self._compared, self._files(), workers=usable_cores(), depth=TOGETHER)
-        for pair, (found, why) in enumerate(compared):
+        late = [number for number in range(len(self._pairs)) if number not in self._early]
+        read = ordered_map(self._compared, self._files(late), workers=usable_cores(), depth=TOGETHER)
+        for pair, (found, why) in itertools.chain(self._early.items(), zip(late, read, strict=True)):
             reasons[pair] = "; ".join(dict.fromkeys(why)) or None
             for wanted, value in found.items():
                 values[wanted][pair] = value
         return values, reasons
 
-    def _files(self) -> Iterator[tuple[bytes | str, bytes | str]]:
-        """The files of each pair, or why they cannot be read."""
-        for at in range(0, len(self._pairs), TOGETHER):
-            part = slice(at, at + TOGETHER)
-            sides = self._pairs.source[part], self._pairs.edited[part]
-            files = self._read(list(dict.fromkeys([*sides[0], *sides[1]])))
-            yield from ((files[source], files[edited]) for source, edited in zip(*sides, strict=True))
+    def _is_readable(self, number: int) -> bool:
+        return {self._pairs.source[number], self._pairs.edited[number]} <= self._readable
+
+    def _files(self, numbers: Sequence[int]) -> Iterator[tuple[bytes | str, bytes | str]]:
+        """The files of some pairs, or why they cannot be read."""
+        for at in range(0, len(numbers), TOGETHER):
+            sides = [(self._pairs.source[number], self._pairs.edited[number]) for number in numbers[at : at + TOGETHER]]
+            files = self._read(list(dict.fromkeys(itertools.chain(*sides))))
+            yield from ((files[source], files[edited]) for source, edited in sides)
 
     def _read(self, keys: Sequence[str]) -> dict[str, bytes | str]:
         places = dict(zip(keys, self._index.find(keys).tolist(), strict=True))
@@ -109,7 +96,7 @@ class PairPixels:
             found[key] = sample.image if isinstance(sample, Sample) else sample.message
         return found
 
-    def _compared(self, files: tuple[bytes | str, bytes | str]) -> tuple[dict[tuple[str, str], float], list[str]]:
+    def _compared(self, files: tuple[bytes | str, bytes | str]) -> Compared:
         """The values of one pair, and why some are missing."""
         images: list[Array] = []
         for file, side in zip(files, ("source", "edited"), strict=True):
@@ -119,10 +106,4 @@ class PairPixels:
                 images.append(decode(file, max_pixels=self._max_pixels))
             except InputError as error:
                 return {}, [f"{side}: {error.message}"]
-        values, reasons = {}, []
-        for wanted, one in self._compare.items():
-            try:
-                values[wanted] = one.compare(*images)
-            except UsageError as error:  # of another size, or too small
-                reasons.append(str(error))
-        return values, reasons
+        return compared(*images, self._compare)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from semscale.errors import UsageError
 from semscale.producers.request import Request, Setting
-from semscale.producers.scenes import draw
+from semscale.producers.scenes import check_size, draw
 
 SIZE = 256  # pixels, where nobody asks for another
 
@@ -28,7 +28,8 @@ class SceneProducer:
         }
 
     def check(self, setting: Setting, *, edits: bool) -> Setting:
-        """Return `setting` with its size, 256 by 256 by default. Raises UsageError for what drawings do not have."""
+        """Return `setting` with its size, 256 by 256 by default. Raises UsageError for what drawings do not have,
+        and a size at which they cannot be drawn."""
         if edits:
             raise UsageError("scenes cannot edit images; choose an editing model, or leave out the column of images")
         given = {name for name, value in dataclasses.asdict(setting).items() if value is not None}
@@ -38,6 +39,7 @@ class SceneProducer:
         side = setting.width or setting.height or SIZE
         if (setting.height or side) != side:
             raise UsageError(f"scenes are square, not {setting.width}x{setting.height}; give one side")
+        check_size(side)
         return Setting(width=side, height=side)
 
     def unread(self, text: str) -> int:

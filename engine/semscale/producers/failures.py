@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Container
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,13 @@ class Failures:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / NAME
+        self.reasons: Counter[str] = Counter()  # of what was added: the error, and how many images it cost
 
     def forget(self, stems: Container[str]) -> None:
-        """Take out the images that are asked for now, by their names without suffix; and a line cut by a crash."""
+        """Take out images asked for now, by their names without suffix, and lines that are blank or cut by a crash."""
         lines = self._path.read_bytes().splitlines(keepends=True) if self._path.exists() else []
-        kept = [line for line in lines if line.endswith(b"\n") and json.loads(line)["image"] not in stems]
+        whole = (line for line in lines if line.endswith(b"\n") and line.strip())
+        kept = [line for line in whole if json.loads(line)["image"] not in stems]
         if not kept:
             discard(self._path)
         elif kept != lines:
@@ -30,6 +33,7 @@ class Failures:
 
     def add(self, task: Task, error: Exception) -> None:
         """Note one image, and what was raised for it."""
+        self.reasons[f"{type(error).__name__}: {error}"] += 1
         prompt = task.planned.prompt
         what = {"image": task.stem, "model": task.point.label, "prompt": prompt.text, "seed": task.seed}
         append(self._path, [{**what, "where": prompt.where, "error": type(error).__name__, "reason": str(error)}])

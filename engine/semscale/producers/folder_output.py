@@ -28,7 +28,7 @@ from semscale.files import discard, replace, replacing, sweep
 from semscale.producers.failures import append
 from semscale.producers.outputs import Survey, refuse_strangers
 from semscale.producers.pictures import FORMATS, Format, format_named, write_image
-from semscale.producers.work import Made, row_of, source_row
+from semscale.producers.work import Made, fits, row_of, source_row
 
 METADATA, PAIRS = "metadata.jsonl", "pairs.csv"
 _KEYS, _TEXTS = ("source", "file_name"), ("source_text", "text")  # of metadata, for the columns of pairs.csv
@@ -46,11 +46,14 @@ class FolderOutput:
         self._sources: set[str] = set()  # that are written
 
     def survey(self) -> Survey:
-        """Read the metadata; an image counts where it has a line and a file."""
+        """Read the metadata; an image counts where it has a line and a file that is not empty."""
         refuse_strangers(self.folder, ("metadata.csv", "metadata.parquet", "*.tar"), "folder of images")
+        files = list(self.folder.glob(f"*/*/*{self.form.suffix}"))  # first, for another process may be adding
         found = Survey()
         for row in self._rows():
             found.add(row)
+        names = ((path, path.relative_to(self.folder).as_posix()) for path in files)
+        found.undescribed = {name for path, name in names if name not in found.names and _holds_something(path)}
         return found
 
     @contextmanager
@@ -106,9 +109,11 @@ class FolderOutput:
             for number, line in enumerate(file, start=1):
                 if not line.endswith(b"\n"):  # cut by a crash
                     return
+                if not line.strip():
+                    continue
                 row = _parsed(line, f"{path}: line {number}")
                 name = row["file_name"]
-                if name not in met and (self.folder / name).is_file():
+                if name not in met and _holds_something(self.folder / name):
                     met.add(name)
                     yield line, row
 
@@ -135,4 +140,13 @@ def _parsed(line: bytes, where: str) -> dict[str, Any]:
         raise UsageError(f"{where} is not JSON: {error}; mend it, or choose another -o") from error
     if not isinstance(row, dict) or any(name not in row for name in _NEEDED):
         raise UsageError(f"{where} was not written by `semscale generate`; choose another -o")
+    if not fits(row):
+        raise UsageError(
+            f"{where}: {row['file_name']!r} is not the name of an image of the model, text, negative prompt and seed "
+            "that it says; put them back, or delete the line, and the image is made again"
+        )
     return row
+
+
+def _holds_something(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size > 0

@@ -25,7 +25,7 @@ from semscale.locks import exclusive
 from semscale.prefetch import ahead
 from semscale.producers.failures import Failures
 from semscale.producers.folder_output import FolderOutput
-from semscale.producers.notes import cut_off, differing, mixed_groups
+from semscale.producers.notes import cut_off, differing, mixed_groups, overwritten, refuse_negatives
 from semscale.producers.outputs import Output, Survey, batches_of, mark_begun, mark_ended
 from semscale.producers.pictures import read_image
 from semscale.producers.prompts import Prompt
@@ -37,6 +37,7 @@ from semscale.producers.work import CIRCUMSTANCES, Made, Planned, Task, check_la
 Tell = Callable[[int, int, int], None]  # images done, failed, and asked for
 DEFAULTS = (Setting(),)
 OPEN_SOURCES = 8  # images to edit that are kept in memory
+REASONS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class Generated:
     n_made: int
     n_kept: int  # were there before
     n_failed: int  # see failures.jsonl
+    reasons: dict[str, int]  # why images failed, and how many for that; the most frequent first, at most REASONS
     notes: list[str]  # prompts that were left out, and what to mind when scoring
 
 
@@ -78,8 +80,9 @@ def generate(
     cannot do is recorded in failures.jsonl with the reason, and tried again by the next call; the others go on.
 
     Raises, before anything is made, UsageError for a setting that the producer cannot do, seeds or prompts that are
-    none, and an output that holds other images of a label; StoreLockedError while another process writes there; and
-    StoreError when it cannot be written.
+    none, a text with two negative prompts under a label, and an output that holds other images of a label, or lines of
+    metadata that do not fit their images; StoreLockedError while another process writes there; and StoreError when it
+    cannot be written.
     """
     output = FolderOutput(out) if isinstance(out, str | Path) else out
     job = _planned(producer, prompts, list(seeds), settings)
@@ -157,6 +160,7 @@ def _against(job: _Job, output: Output) -> tuple[_Job, Survey]:
         raise UsageError("edits need the images that were edited beside them; write a folder, without --shards")
     survey, changed = output.survey(), set()
     for point in job.points:
+        refuse_negatives(point.label, job.plans, survey.negatives.get(point.label, {}))
         now = made_by({**setting_of(point), "generator": {**job.producer.facts, "format": output.form.described}})
         changes = differing(survey.made_by.get(point.label, now), now)
         told = "; ".join(changes.values())
@@ -170,7 +174,8 @@ def _against(job: _Job, output: Output) -> tuple[_Job, Survey]:
         shared = [label for label in survey.made_by if Point(label, point.setting).folder == point.folder]
         if shared not in ([], [point.label]):
             raise UsageError(f"{output.folder}: {point.label!r} and {shared[0]!r} get one folder; choose another label")
-    return replace(job, notes=[*job.notes, *sorted(changed)]), survey
+    strays = sum(task.stem + output.form.suffix in survey.undescribed for task in job.tasks())
+    return replace(job, notes=[*job.notes, *sorted(changed), *overwritten(strays)]), survey
 
 
 class _Run:
@@ -195,7 +200,8 @@ class _Run:
                     self._failures.add(task, error)
                 made, failed = made + len(images), failed + len(outcomes) - len(images)
                 self._on_progress(kept + made + failed, failed, len(job))
-        return Generated(self._output.folder, job.labels, len(job), made, kept, failed, job.notes)
+        reasons = dict(self._failures.reasons.most_common(REASONS))
+        return Generated(self._output.folder, job.labels, len(job), made, kept, failed, reasons, job.notes)
 
     def _results(self, missing: Iterator[Task]) -> Iterator[list[Made | tuple[Task, Exception]]]:
         for batch in _batches(missing, self._job.producer.batch_size):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from semscale.errors import UsageError
 from semscale.producers.request import Producer
 from semscale.producers.work import Planned
 
@@ -11,14 +12,36 @@ SHOWN = 100  # characters of a prompt in a note
 
 
 def mixed_groups(plans: Sequence[Planned]) -> Iterator[str]:
-    """A note where images of different requests would be one group."""
-    shown = [plan.prompt.edited_text if plan.prompt.source else plan.prompt.text for plan in plans]
-    texts = [text for text in shown if text is not None]
+    """A note where different edits would be one group."""
+    texts = [plan.prompt.edited_text for plan in plans if plan.prompt.edited_text is not None]
     if len(set(texts)) < len(texts):
         yield (
-            "some prompts share a text and differ in their negative prompt or source: "
+            "some edits share a caption and differ in their instruction, negative prompt or source: "
             "score them with --group-by parent, or their images are one group"
         )
+
+
+def refuse_negatives(label: str, plans: Sequence[Planned], there: Mapping[str, str | None]) -> None:
+    """Raise UsageError for a text with two negative prompts under one label: the scorer groups by label and text.
+
+    `there` has the texts of images that exist, with their negative prompts.
+    """
+    known = dict(there)
+    for prompt in (plan.prompt for plan in plans if plan.prompt.source is None):
+        negative = prompt.negative or None
+        first = known.setdefault(prompt.text, negative)
+        if first != negative:
+            raise UsageError(
+                f"{prompt.where or 'a prompt'}: {prompt.text!r:.60} with {_negative(negative)}, and under the label "
+                f"{label!r} also with {_negative(first)}: `score` would take their images for one group. Give one of "
+                "them in another file, with another --label"
+            )
+
+
+def overwritten(n_images: int) -> Iterator[str]:
+    """A note where images are there that no line of metadata describes."""
+    if n_images:
+        yield f"images that metadata.jsonl does not describe, which are made again and overwritten: {n_images}"
 
 
 def cut_off(plans: Sequence[Planned], producer: Producer) -> Iterator[str]:
@@ -43,6 +66,10 @@ def differing(then: Mapping[str, object], now: Mapping[str, object]) -> dict[str
         for name in {**then, **now}
         if then.get(name) != now.get(name)
     }
+
+
+def _negative(text: str | None) -> str:
+    return "no negative prompt" if text is None else f"the negative prompt {text!r:.60}"
 
 
 def _shown(value: object) -> str:

@@ -23,12 +23,16 @@ class Survey:
 
     names: set[str] = field(default_factory=set)  # of images, below the output
     made_by: dict[str, dict[str, Any]] = field(default_factory=dict)  # label -> what its images have in common
+    negatives: dict[str, dict[str, str | None]] = field(default_factory=dict)  # label -> text -> its negative prompt
+    undescribed: set[str] = field(default_factory=set)  # images that no line of metadata describes
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Count an image by its line of metadata."""
         self.names.add(row["file_name"])
         if row["model"] != OF_SOURCES:
             self.made_by.setdefault(row["model"], made_by(row))
+            if row.get("text") is not None and not row.get("source"):
+                self.negatives.setdefault(row["model"], {})[row["text"]] = row.get("negative_prompt") or None
 
 
 class Output(Protocol):

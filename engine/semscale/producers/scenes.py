@@ -37,17 +37,25 @@ __all__ = ["ATTRIBUTES", "VOCABULARY", "arrangement", "draw", "generate", "hard_
 
 _OVERSAMPLING = 2  # the canvas is drawn at twice its size and averaged down, which smooths edges
 _SMALLEST = 32  # pixels; below it nothing can be told apart
+_LARGEST = 4096  # pixels; some styles take over 1 GB there, and memory goes with the square
 
 
 def draw(prompt: str, seed: int, *, size: int = 256) -> Image.Image:
     """Draw the scene that `prompt` describes: an RGB image of `size` by `size` pixels.
 
     The same prompt, seed and size give the same pixels. Raises UsageError for a word that scenes cannot draw (and names
-    it), and for a size below 32.
+    it), and for a size below 32 or above 4096.
     """
+    check_size(size)
+    return _draw_scene(parse(prompt), seed, size)
+
+
+def check_size(size: int) -> None:
+    """Raise UsageError for a side, in pixels, at which scenes cannot be drawn."""
     if size < _SMALLEST:
         raise UsageError(f"size {size} is too small to show a scene; use {_SMALLEST} pixels or more")
-    return _draw_scene(parse(prompt), seed, size)
+    if size > _LARGEST:
+        raise UsageError(f"size {size} takes too much memory to draw; use {_LARGEST} pixels or fewer")
 
 
 def arrangement(prompt: str, seed: int) -> list[tuple[Thing, list[Place]]]:

@@ -28,6 +28,7 @@ _PROMPT_WORD = re.compile(r"[a-z0-9]+")
 _LABEL_WORD = re.compile(r"[a-z0-9](?:[a-z0-9.=+-]*[a-z0-9])?")
 
 
+@lru_cache(maxsize=1024)
 def prompt_folder(text: str, *also: str) -> str:
     """The name for a prompt, at most 80 bytes of ASCII. `also` tells it apart from others of the same text."""
     return _name(text, also, joiner="-", word=_PROMPT_WORD)

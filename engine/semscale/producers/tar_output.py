@@ -12,7 +12,7 @@ import os
 import re
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +121,8 @@ class _Shard:
 
     def give_up(self) -> None:
         """Remove what there is."""
-        self._closing.close()
+        with suppress(OSError):  # on a full disk the end of a tar cannot be written either, and that is told already
+            self._closing.close()
         self._unfinished.unlink(missing_ok=True)
 
 

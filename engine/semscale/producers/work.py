@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from PIL import Image
 from semscale.errors import UsageError
 from semscale.files import sha256
 from semscale.producers.prompts import Prompt
-from semscale.producers.slugs import prompt_folder
+from semscale.producers.slugs import model_folder, prompt_folder
 from semscale.producers.sweep import Point, said
 
 SOURCES = "_sources"  # folder of the images that were edited; no label has such a folder
@@ -70,8 +71,7 @@ def planned(prompts: Iterable[Prompt]) -> tuple[list[Planned], list[str]]:
     for number, prompt in enumerate(prompts, start=1):
         _check(prompt, number)
         digest = None if prompt.source is None else _hash(prompt.source, hashes)
-        also = [f"{name}:{value}" for name, value in (("negative", prompt.negative), ("source", digest)) if value]
-        folder, identity = prompt_folder(prompt.text, *also), (prompt.text, prompt.negative, digest)
+        folder, identity = _folder(prompt.text, prompt.negative, digest), (prompt.text, prompt.negative, digest)
         if folder not in found:
             found[folder] = identity, Planned(prompt, folder, _source_name(prompt, digest))
         elif found[folder][0] == identity:
@@ -96,6 +96,7 @@ def tasks(points: Sequence[Point], plans: Sequence[Planned], seeds: Sequence[int
 def row_of(made: Made, file_name: str, generator: Mapping[str, str]) -> dict[str, Any]:
     """The line of metadata: what the scorer reads, what was asked for, and the columns of the prompt's own table.
 
+    Those columns are text, whatever they were, for the scorer groups by text alone: numbers and nested values as JSON.
     The text of an edit is what it should show, where that is known, and not its instruction, which describes no image.
     """
     task, prompt = made.task, made.task.planned.prompt
@@ -113,7 +114,7 @@ def row_of(made: Made, file_name: str, generator: Mapping[str, str]) -> dict[str
         **setting_of(task.point),
         "width": made.image.width,
         "height": made.image.height,
-        **{_free(name): value for name, value in prompt.more.items()},
+        **{_free(name): _as_text(value) for name, value in prompt.more.items()},
         "generator": dict(generator),
     }
 
@@ -121,6 +122,18 @@ def row_of(made: Made, file_name: str, generator: Mapping[str, str]) -> dict[str
 def source_row(file_name: str, image: Image.Image) -> dict[str, Any]:
     """The line of metadata of an image that was edited. It has no text, so that its group is its folder."""
     return {"file_name": file_name, "text": None, "model": OF_SOURCES, "width": image.width, "height": image.height}
+
+
+def fits(row: Mapping[str, Any]) -> bool:
+    """Whether a line of metadata says what the name of its image stands for; of an edit, its model and seed alone."""
+    text, negative, model, name = (row.get(key) or "" for key in ("text", "negative_prompt", "model", "file_name"))
+    if not all(isinstance(each, str) for each in (text, negative, model, name)):
+        return False
+    names = name.rpartition(".")[0].split("/")
+    if model == OF_SOURCES:
+        return names[0] == SOURCES
+    folder = names[1:2] if row.get("source") else [_folder(text, negative, None)]  # an edit's has its source's bytes
+    return names == [model_folder(model), *folder, str(row.get("seed"))]
 
 
 def setting_of(point: Point) -> dict[str, Any]:
@@ -141,6 +154,8 @@ def check_label(name: str) -> None:
     """Raise UsageError for the name of a model that tables cannot hold, or that has another meaning there."""
     if not name.strip() or name == OF_SOURCES:
         raise UsageError(f"{name!r} is no label of a model; choose another")
+    if "," in name:
+        raise UsageError(f"the label {name!r} has a comma, which separates labels in --models; choose another --label")
     try:
         name.encode()
     except UnicodeEncodeError as error:
@@ -154,6 +169,15 @@ def _check(prompt: Prompt, number: int) -> None:
         f"{prompt.text}{prompt.negative}".encode()
     except UnicodeEncodeError as error:
         raise UsageError(f"prompt {number} is not valid Unicode: half of a surrogate pair; write it again") from error
+
+
+def _folder(text: str, negative: str | None, digest: str | None) -> str:
+    also = (f"{name}:{value}" for name, value in (("negative", negative), ("source", digest)) if value)
+    return prompt_folder(text, *also)
+
+
+def _as_text(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _free(name: str) -> str:

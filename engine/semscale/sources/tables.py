@@ -99,7 +99,7 @@ def _cell(value: Any, name: str, *, number: int, place: Place) -> str | None:
     if name == "seed" and (type(value) is int or (isinstance(value, float) and value.is_integer())):  # not bool
         return str(int(value))
     if not isinstance(value, str):
-        raise SourceError(f"{where} is {'not a whole number' if name == 'seed' else 'text that is not a string'}")
+        raise SourceError(f"{where} is {'not a whole number' if name == 'seed' else 'not text; put it in quotes'}")
     try:
         value.encode()
     except UnicodeEncodeError as error:

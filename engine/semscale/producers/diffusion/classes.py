@@ -81,10 +81,8 @@ class ByClass:
                 f"{self.model} has no names of classes in its model_index.json (id2label), which are needed"
             )
         close = difflib.get_close_matches(name, labels, n=3, cutoff=0.5)
-        meant = f"did you mean {', '.join(map(repr, close))}? " if close else ""
-        raise UsageError(
-            f"unknown class {name!r} for {self.model}; {meant}it has {len(labels)}, {next(iter(labels))!r} one"
-        )
+        hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"one of them is {next(iter(labels))!r}"
+        raise UsageError(f"{self.model} has no class {name!r} among its {len(labels)}; {hint}")
 
     def _seed(self, scheduler: Any, requests: Sequence[Request], *, doubled: bool) -> None:
         """Let the pipeline start from our noise, and its scheduler draw from our generators.
