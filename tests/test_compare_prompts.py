@@ -8,9 +8,12 @@ import pytest
 from compared_folders import images_of, scores, write_results
 
 from semscale.errors import UsageError
+from semscale.study.comparison import substitution
 from semscale.study.comparison.comparing import compare_runs
-from semscale.study.comparison.prompt_lists import check_lists, read_prompts
+from semscale.study.comparison.prompt_lists import check_lists
 from semscale.study.comparison.prompt_maps import map_prompts, read_map
+from semscale.study.comparison.prompt_rows import read_prompts
+from semscale.study.comparison.substitution import parse_substitution, substituted
 
 STUDY = Path(__file__).resolve().parents[2] / "shared" / "data" / "study"
 MONET = [
@@ -89,6 +92,35 @@ def test_lists_are_read_with_their_blank_rows(tmp_path):
         read_prompts(file)
 
 
+def test_tables_are_read_with_their_blank_and_repeated_rows(tmp_path):
+    (tmp_path / "a.csv").write_text('n,Prompt\n1,"a, b"\n\n2,a\n2,a\n3,\n4,"c\nd"\n5,e\n\n\n')
+    (tmp_path / "a.tsv").write_text("prompt\tn\na\t1\n\na\t2\n")
+    (tmp_path / "a.jsonl").write_text('\n{"prompt": "a"}\n{"prompt": null}\n{"prompt": "a"}\n')
+    assert read_prompts(tmp_path / "a.csv") == ["a, b", "", "a", "a", "", "c\nd", "e"]
+    assert read_prompts(tmp_path / "a.tsv") == ["a", "", "a"]
+    assert read_prompts(tmp_path / "a.jsonl") == ["", "a", "", "a"]
+    (tmp_path / "a.csv").write_text("n,what\n1,a\n")
+    with pytest.raises(UsageError, match="line 2: has no text in a column 'prompt' or"):
+        read_prompts(tmp_path / "a.csv")
+
+
+def test_sed_replaces_the_first_match_and_with_g_every_one():
+    given = ["s/.*/x/", "s/a/x/", "s/a/x/g", "a=>x", r"s,\,,x,"]
+    assert [substituted(["a|a"], parse_substitution(each)) for each in given] == [
+        ["x"],
+        ["x|a"],
+        *[["x|x"]] * 2,
+        ["a|a"],
+    ]
+    assert parse_substitution("s/" + "\\" * 99) is None  # and at once
+
+
+def test_an_expression_that_never_ends_is_ended(monkeypatch):
+    monkeypatch.setattr(substitution, "SECONDS", 0.5)
+    with pytest.raises(UsageError, match=r"took over 0\.5 s, at the prompt 'a{45}!'; write the pattern '\(a\+\)\+\$'"):
+        map_prompts(["a fox", "a" * 45 + "!", "a cat"], "(a+)+$=>x", set())
+
+
 @pytest.mark.parametrize("given", ["Monet=>TOK", "s/Monet/TOK/", r"s|\bMon(et)\b|TOK|", r"style of \w+$=>style of TOK"])
 def test_a_substitution_maps_every_prompt(given):
     assert list(map_prompts(MONET, given, set(TOK)).prompts) == TOK
@@ -114,6 +146,8 @@ def test_a_file_maps_prompts_and_its_useless_rows_are_kept(tmp_path, name, text)
     [
         ("a (cat, asleep|lake)=>a pet", "both become 'a pet in the style of Monet'"),
         ("Manet=>TOK", "fits none of the 5 prompts"),
+        ("=>TOK", "an empty pattern is found before every letter"),
+        ("s//TOK/", "an empty pattern"),
         ("s/(/TOK/", "not a regular expression"),
         (r"Monet=>\7", "not a regular expression with a replacement"),
         ("nowhere.csv", "no such file, and no substitution either"),

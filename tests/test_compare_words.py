@@ -1,6 +1,7 @@
 """What a comparison says: who is ahead by which rule, and numbers as people read them."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ import pytest
 from semscale.stats.comparison import compare
 from semscale.study.comparison.matching import advice
 from semscale.study.comparison.measured import Metric
-from semscale.study.comparison.sides import named
+from semscale.study.comparison.sides import apart, named
+from semscale.study.comparison.turning import turned
 from semscale.study.comparison.words import a_is_ahead, facts, is_shown, p_words, plain, sentence, signed
 
 NOISE = np.random.default_rng(0).random(12)
@@ -76,6 +78,36 @@ def test_numbers_keep_three_digits_however_small():
 def test_a_name_in_a_sentence_is_short_and_turns_nothing_round():
     assert named("a\u202eb\nc") == "a\ufffdb c"
     assert len(named("x" * 300)) == 60
+
+
+def test_names_are_cut_where_they_stay_apart():
+    steps = [f"sd steps={n} guidance=7.5 sampler=ddim" for n in (10, 20, 100)]
+    assert apart(["a", "b"], 4) == ["a", "b"]
+    assert apart(["base v1", "base v2"], 5) == ["ba…v1", "ba…v2"]
+    assert len(set(apart(steps, 16))) == 3 and max(map(len, apart(steps, 16))) == 16
+    assert apart([f"{'x' * 20}{n}{'y' * 20}" for n in "12"], 6) == ["…1yyy…", "…2yyy…"]
+    assert apart(["x" * 9 + "1" + "y" * 9, "x" * 9 + "2" + "y" * 9, "y" * 19], 6)[0] != "xx…yyy"
+
+
+def test_a_comparison_is_the_other_one_turned_round():
+    a, b = NOISE, np.r_[NOISE[:9] + 1, NOISE[9:] - 1]
+    there, back = turned(compare(a, b)), compare(b, a)
+    assert there.rank_biserial == back.rank_biserial and there.permutation == back.permutation
+    assert replace(there.win_rate, interval=None) == replace(back.win_rate, interval=None)
+    assert there.win_rate.interval.low == pytest.approx(back.win_rate.interval.low)
+    assert there.shift.value == pytest.approx(back.shift.value)
+    assert there.shift.interval.low == pytest.approx(back.shift.interval.low)
+    for name in ("a", "b"):
+        assert getattr(there, name) == getattr(back, name)
+    assert there.difference.q1 == pytest.approx(back.difference.q1) and there.difference.high == back.difference.high
+    interval = compare(a, b).mean_difference.interval
+    assert there.mean_difference.interval == replace(interval, low=-interval.high, high=-interval.low)
+
+
+def test_the_floor_of_a_random_permutation_is_said_to_be_one():
+    found = compare(np.arange(40.0) + 1, np.zeros(40))
+    assert fact(metric(), found, "Paired permutation").value == "p ≤ 0.0001"
+    assert fact(metric(), compare(NOISE + 1, NOISE * 0), "Paired permutation").value == "p = 0.00049"  # all patterns
 
 
 def test_prompts_that_nearly_join_are_said():

@@ -213,7 +213,7 @@ def test_layouts_that_lost_models_and_seeds_say_which_download_keeps_them(tmp_pa
     put(tmp_path / "flat", f"{CAT}/0001.jpg")
     put(tmp_path / "deep", f"snapshot/SDXL/{CAT}/1.jpg")
     wanted = {
-        "empty": "among 0 files that are no images",
+        "empty": "is empty; give the folder",
         "tables": "an image and a label.*the model and the seed are lost.*hf download runsdata/semantic-consistency",
         "tables/train-00000.parquet": "the model and the seed are lost.*hf download",
         "flat": "the model or the seed is lost.*hf download",
@@ -240,3 +240,11 @@ def test_lists_go_outside_the_folder_and_are_json_lines(tree, tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     run("data")
     assert len((tmp_path / "data-metadata.jsonl").read_text().splitlines()) == 19 - 1
+
+
+def test_one_of_a_kind_is_told_in_the_singular(tmp_path):
+    put(tmp_path / "data", f"SDXL/{MONET[0]}/1.jpg")
+    said = run(tmp_path / "data", "-o", tmp_path / "out.jsonl").output
+    assert "1 image of the model 'sdxl-monet', by the prompts" in said and "1 image, 2 oddities; score with:" in said
+    put(tmp_path / "other", "SDXL/a cat/1.jpg")
+    assert "1 image, 1 oddity; score with:" in run(tmp_path / "other", "-o", tmp_path / "out.jsonl").output

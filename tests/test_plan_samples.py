@@ -170,7 +170,7 @@ def test_small_pilots_and_wrong_questions_are_refused(store, tmp_path):
         run(store, "-o", store / "plan")
     with pytest.raises(UsageError, match=r"100 repeats are too few for confidence 0\.99; give 500"):
         Question(repeats=100, confidence=0.99)
-    with pytest.raises(UsageError, match="sizes"):
+    with pytest.raises(UsageError, match=r"sizes 1, 5: give whole numbers from 2 to 100,000"):
         Question(sizes=(1, 5))
     for text in ("0%", "nan", "-1", "", "1 pct"):
         with pytest.raises(UsageError, match="precision"):
@@ -185,6 +185,19 @@ def test_invalid_images_do_not_count_and_unlike_images_do_no_harm(tmp_path):
     plan = plan_samples(tmp_path / "s", FEW)
     assert [prompt.group for prompt in plan.prompts] == ["good", "unlike"] and plan.n_too_small == 1
     assert plan.prompts[1].pilot.score == pytest.approx(0) and np.isfinite(plan.high).all()
+
+
+def test_what_cannot_be_reached_is_not_promised_and_what_is_far_is_a_guess(tmp_path):
+    write_pilot(tmp_path / "s", {"a": images(10, seed=1)})
+    never = " ".join(run(tmp_path / "s", "--repeats", 100, "--precision", "1e-9%").output.split())
+    assert "No number is recommended: by 100,000 images a prompt, 95 % of the scores" in never
+    assert "should then" not in never and "a guess" not in never
+    for precision, guess in (("0.05%", True), ("1%", False)):
+        told = run(tmp_path / "s", "--repeats", 100, "--precision", precision).output
+        assert (
+            "Recommended:" in told
+            and ("of the truth, which is a guess at more than 10 times the pilot." in " ".join(told.split())) == guess
+        )
 
 
 def test_pilots_without_any_error_are_drawn_too(tmp_path):

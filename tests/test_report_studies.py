@@ -143,7 +143,11 @@ def test_how_many_images_a_prompt_needs(small):
     assert "more than half of the 10 images" in page.words() and "a model of another run 16 45 8 –" in page.words()
     assert "5 1.00 2.00 – 25 % drawn 10 1.00 1.00 – 25 % extrapolated" in page.words()
     assert page.all("svg", "plot")[-1]["aria-label"].endswith("95% are within 2.00 at 5 images and 1.00 at 10 images.")
-    (out / "plan.json").write_text(json.dumps(plan(n_prompts=99)))
+    far = plan()["recommended"] | {"n": 101}
+    (out / "plan.json").write_text(json.dumps(plan(n_prompts=99, recommended=far)))
+    assert read_sensitivity(out).answer.endswith(
+        "within 1 % of the truth: a guess, from 10 images of the smallest prompt."
+    )
     assert read_sensitivity(out).n_prompts == 99  # what was asked for goes first
 
 

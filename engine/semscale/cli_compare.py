@@ -33,7 +33,7 @@ FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 @click.option("--prompts", nargs=2, type=FILE, metavar="FILE_A FILE_B",
               help="Check two lists of prompts instead, row by row; exits with 1 when rows differ.")  # fmt: skip
 @click.option("-o", "--out", type=click.Path(path_type=Path, file_okay=False),
-              help="Folder for comparison.json, pairs.parquet, unmatched.parquet and compare.html.")  # fmt: skip
+              help="Folder for comparison.json, pairs.parquet, unmatched.parquet, compare.html, figures.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the bootstrap and permutations.")
 @click.option("--common-seeds", is_flag=True, help="scs of the images of shared seeds, from the kept embeddings.")
 @click.option("--force", is_flag=True, help="Compare scores of different encoders or presets all the same.")
@@ -69,6 +69,8 @@ def compare(
 
     started = time.time()
     named = [name for each in models for name in each.split(",") if name]
+    if models and not named:
+        raise click.UsageError(f"--models {','.join(models)!r} names nothing; leave it out for all models.")
     found = compare_runs(*results, models=named, metrics=metrics, prompt_map=prompt_map, **options)
     made = provenance(shlex.join(["semscale", *sys.argv[1:]]), started)
     line = told(found, made) if out is None else write_comparison(out, found, made)
@@ -82,7 +84,8 @@ def compare(
 def _check_lists(files: tuple[Path, Path], out: Path | None, *, as_json: bool, quiet: bool) -> None:
     from semscale.console_compare import CompareConsole
     from semscale.files import replace
-    from semscale.study.comparison.prompt_lists import check_lists, read_prompts
+    from semscale.study.comparison.prompt_lists import check_lists
+    from semscale.study.comparison.prompt_rows import read_prompts
 
     checked = check_lists(*map(read_prompts, files))
     CompareConsole(quiet=quiet).checked(checked, files)

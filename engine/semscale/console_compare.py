@@ -11,14 +11,15 @@ from rich.table import Table
 from semscale.console import Console
 from semscale.report.format import plural
 from semscale.stats.comparison import summarise
-from semscale.study.comparison.comparing import ComparedMetric, ComparedPair, Study
+from semscale.study.comparison.comparing import ComparedMetric, ComparedPair, Study, ahead_first
 from semscale.study.comparison.measured import Metric
 from semscale.study.comparison.prompt_lists import Checked
+from semscale.study.comparison.sides import apart
 from semscale.study.comparison.words import facts, plain
 
 SHOWN = 20  # flagged rows that are printed
 TABLES = 3  # pairs of models whose statistics are printed
-NAME = 24  # characters of a model in the head of a table
+NAME = 60  # characters of a model in a table
 WIDEST = 200  # columns of a table: on a narrower terminal lines are broken, and no number is cut
 
 
@@ -44,7 +45,7 @@ class CompareConsole(Console):
         self._out.print(_models(compared, labels))
         for pair in compared.pairs[:TABLES]:
             self.say("")
-            self._out.print(_statistics(compared.metric, pair))
+            self._out.print(_statistics(compared.metric, ahead_first(pair), apart(labels, NAME)))
         if len(compared.pairs) > TABLES:
             self.say(f"and {len(compared.pairs) - TABLES} more pairs of models, in the files that -o writes")
 
@@ -61,22 +62,22 @@ def visible(text: str) -> str:
 
 def _models(compared: ComparedMetric, labels: Sequence[str]) -> Table:
     table = _table(compared.metric.name, "mean", "median", "SD, ddof 1", "n prompts")
-    for label, values in zip(labels, compared.values.T, strict=True):
+    for label, values in zip(apart(labels, NAME), compared.values.T, strict=True):
         one = summarise(values)
         table.add_row(_cell(label), *map(plain, (one.mean, one.median, one.sd)), f"{one.n:,}")
     return table
 
 
-def _statistics(metric: Metric, pair: ComparedPair) -> Table:
-    table = _table(f"{_short(pair.a, NAME)} - {_short(pair.b, NAME)}", "")
+def _statistics(metric: Metric, pair: ComparedPair, names: Sequence[str]) -> Table:
+    table = _table(" - ".join(names[n] for n in pair.columns), "")
     for fact in facts(metric, pair.statistics, pair.p, adjusted=pair.adjusted):
-        table.add_row(_cell(fact.name, 2 * NAME), _cell(f"{fact.value} ({fact.short})" if fact.short else fact.value))
+        table.add_row(_cell(fact.name), _cell(f"{fact.value} ({fact.short})" if fact.short else fact.value))
     return table
 
 
 def _table(first: str, *columns: str) -> Table:
     table = Table(box=None, pad_edge=False)
-    table.add_column(_cell(first), no_wrap=True)
+    table.add_column(_cell(first, 2 * NAME + 3), no_wrap=True)
     for column in columns:
         table.add_column(column, justify="right" if column else "left", no_wrap=True)
     return table

@@ -30,5 +30,6 @@ class ImportConsole(Console):
         for model, counts in told["models"].items():
             counted = f"{plural(counts['n_images'], 'image')} of {plural(counts['n_prompts'], 'prompt')}"
             self.say(f"{_on_one_line(model)}: {counted}")
-        self.say(f"{plural(len(study.images), 'image')}, {len(study.oddities)} oddities; score them with:")
+        odd = "1 oddity" if len(study.oddities) == 1 else f"{len(study.oddities):,} oddities"
+        self.say(f"{plural(len(study.images), 'image')}, {odd}; score with:")
         self.say(f"semscale score {told['out']}")

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from semscale.console import Console
 from semscale.report.format import plural, shorten
-from semscale.study.samples.sample_plan import HIGHEST, MIN_PILOT, RARE, Advice, Plan
+from semscale.study.samples.sample_plan import FAR, HIGHEST, MIN_PILOT, RARE, Advice, Plan
 from semscale.study.samples.subsets import drawn_up_to
 
 
@@ -61,14 +61,18 @@ def _needs(advice: Advice) -> str:
 
 
 def _recommendation(plan: Plan) -> Iterator[str]:
-    share, precision = _share(plan), plan.question.precision
-    worst = next(each.worst for each in plan.advice if each.for_worst == plan.for_worst)
+    n, worst = plan.for_prompts, next(each.worst for each in plan.advice if each.for_worst == plan.for_worst)
+    promise = f"{_share(plan)} of the scores of these prompts"
+    if n is None:
+        yield f"No number is recommended: by {HIGHEST:,} images a prompt, {promise} are not within {_wanted(plan)}."
+    else:
+        guess = f", which is a guess at more than {FAR} times the pilot" if plan.is_guess(n) else ""
+        yield f"Recommended: {n:,} images a prompt. {promise} should then be within {_wanted(plan)}{guess}."
     yield (
-        f"Recommended: {_n(plan.for_prompts)} images a prompt. {share} of the scores of these prompts should then be "
-        f"within {precision} of the truth. For the mean over a model's prompts {_n(plan.for_mean)} are enough; the "
-        f"worst prompt needs {_n(plan.for_worst)}: {shorten(worst, 60)!r}."
+        f"The mean over a model's prompts needs {_n(plan.for_mean)}, the worst prompt {_n(plan.for_worst)}: "
+        f"{shorten(worst, 60)!r}."
     )
-    if plan.basis(plan.for_prompts) == "extrapolated":
+    if plan.basis(n) == "extrapolated":
         yield (
             f"EXTRAPOLATED from pilots of {plan.smallest_pilot} images or more: subsets speak only for up to "
             f"{drawn_up_to(plan.smallest_pilot)} images. Plan again with what you generate."
@@ -77,6 +81,10 @@ def _recommendation(plan: Plan) -> Iterator[str]:
         f"Rare modes need more, and what no image shows is not planned for: a mode of {100 * RARE:.0f} % of the images "
         f"is in none of a pilot of {plan.smallest_pilot} with a chance of {100 * plan.missed:.0f} %."
     )
+
+
+def _wanted(plan: Plan) -> str:
+    return f"{plan.question.precision} of the truth"
 
 
 def _share(plan: Plan) -> str:

@@ -12,6 +12,7 @@ from semscale.report.format import as_float, count, number, plural
 
 FILES = ("plan.json", "sensitivity.json")  # what was asked for goes before what every run finds
 MAX_MODELS = 50
+FAR = 10  # times the images of the smallest prompt, beyond which an extrapolation is a guess
 MISSED = "What {:.0%} of the images show is in none of the smallest prompt's with a chance of {:.0%}."
 
 
@@ -70,7 +71,10 @@ class Sensitivity:
         share = f"{100 * self.confidence:g} % of the scores of a prompt are within {self.wanted} of the truth"
         if self.recommended is None:
             return f"No number of images was found at which {share}."
-        return f"With {plural(self.recommended, 'image')} a prompt, {share}."
+        told = f"With {plural(self.recommended, 'image')} a prompt, {share}"
+        if self.recommended <= FAR * self.pilot[0]:
+            return f"{told}."
+        return f"{told}: a guess, from {plural(self.pilot[0], 'image')} of the smallest prompt."
 
 
 def read_sensitivity(out: Path) -> Sensitivity | None:

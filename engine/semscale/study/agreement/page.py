@@ -22,7 +22,7 @@ from semscale.stats.majorities import NOBODY
 from semscale.study.agreement import words
 from semscale.study.agreement.agreeing import Agreement
 from semscale.study.agreement.of_metric import MetricAgreement
-from semscale.study.comparison.page import Table
+from semscale.study.comparison.page_tables import Table
 
 TEMPLATE = "agreement.html"
 MAX_PICTURED = 24  # items with pictures

@@ -8,8 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from semscale.model import Array
 from semscale.report.format import plural
 from semscale.study.comparison.matching import Images, Prompts, advice
+from semscale.study.comparison.measured import FIRST, entry_of
 from semscale.study.comparison.sides import Side, named
 
 EXAMPLES = 3
@@ -21,20 +23,23 @@ def cautions(
     prompts: Prompts,
     images: Images,
     loose: pa.Table,
-    counted: Mapping[str, int],
+    values: Mapping[str, Array],
     *,
     common_seeds: bool = False,
 ) -> list[str]:
-    """A line for everything that a reader should know; `loose` is what has no partner, `counted` prompts by metric.
+    """A line for everything that a reader should know.
 
-    With `common_seeds` scs is of the images of shared seeds.
+    `loose` is what has no partner, `values` are by metric the (n, S) of the prompts that have one in every model. With
+    `common_seeds` scs is of the images of shared seeds.
     """
+    counted = {name: len(found) for name, found in values.items()}
     return [
         *_notes(sides),
         *_prompts(sides, prompts, loose),
         *_seeds(sides, prompts, images, loose, common_seeds),
         *_counts(sides, prompts, images),
-        *_few(prompts, counted),
+        *_clamped(sides, values),
+        *_few(prompts, counted, common_seeds),
         *_several(counted),
     ]
 
@@ -97,10 +102,22 @@ def _counts(sides: Sequence[Side], prompts: Prompts, images: Images) -> Iterator
         yield f"{plural(len(different), 'prompt')} with different numbers of images, as {example}: {shown}"
 
 
-def _few(prompts: Prompts, counted: Mapping[str, int]) -> Iterator[str]:
+def _clamped(sides: Sequence[Side], values: Mapping[str, Array]) -> Iterator[str]:
+    """Means that `score` raises to 0 by the preset of a metric, and that count as they are here."""
+    for name, found in values.items():
+        entry, below = entry_of(sides[0], name), int((found < 0).sum())
+        if below and (entry.get("params") or {}).get("clamp") == "mean":
+            yield (
+                f"{name}: {plural(below, 'value')} of a prompt below 0, for values of single images below 0 count as "
+                f"they are here; `score` shows 0 for a mean below 0 (preset {entry.get('preset')})"
+            )
+
+
+def _few(prompts: Prompts, counted: Mapping[str, int], common_seeds: bool) -> Iterator[str]:
     for name, n in counted.items():
         if n < len(prompts):
-            yield f"{name}: {plural(len(prompts) - n, 'prompt')} left out, without a value in every model"
+            why = "; with --common-seeds scs needs two shared seeds" if common_seeds and _is_scs(name) else ""
+            yield f"{name}: {plural(len(prompts) - n, 'prompt')} left out, without a value in every model{why}"
     least = min(counted.values(), default=0)
     if least < FEW_PROMPTS:
         yield f"{plural(least, 'prompt')}: with fewer than {FEW_PROMPTS} no signed-rank test can show a difference"
@@ -112,6 +129,10 @@ def _several(counted: Mapping[str, int]) -> Iterator[str]:
             f"{len(counted)} metrics: their p are not adjusted for one another, so that one below 0.05 among them says "
             "less than it does alone"
         )
+
+
+def _is_scs(name: str) -> bool:
+    return name.split("@")[0] == FIRST
 
 
 def _some(names: Sequence[str]) -> str:

@@ -24,7 +24,7 @@ def common_consistency(name: str, sides: Sequence[Side], prompts: Prompts) -> Ar
     """(P, S) scores of the joined prompts over the images of seeds that all models have; NaN for fewer than two.
 
     `name` is the score's in summary.json: scs, or scs@ENCODER. Raises UsageError when a run kept no embeddings of its
-    encoder or no seed is shared.
+    encoder, or no prompt has two shared seeds.
     """
     stores = [_store(side, side.results.entries.get(name, {})) for side in sides]
     found = [_rows(store, side, prompts, n) for n, (store, side) in enumerate(zip(stores, sides, strict=True))]
@@ -32,14 +32,16 @@ def common_consistency(name: str, sides: Sequence[Side], prompts: Prompts) -> Ar
         *(np.concatenate([getattr(each, field) for each, _ in found]) for field in ("prompt", "seed", "side"))
     )
     rows, shared = np.concatenate([rows for _, rows in found]), shared_seeds(items, len(sides))
-    if not shared.any():
-        raise UsageError("--common-seeds: no seed of any prompt is in all models")
     items, rows = items.only(shared), rows[shared]
     order = np.lexsort((rows, items.seed, items.side, items.prompt))
     cell = (items.prompt * len(sides) + items.side)[order]
     ends = np.searchsorted(cell, np.arange(len(prompts) * len(sides) + 1))
     values = np.full(len(ends) - 1, np.nan)
-    for place in np.flatnonzero(np.diff(ends) > 1):
+    several = np.flatnonzero(np.diff(ends) > 1)
+    if not len(several):
+        many = "one seed of a prompt at most" if len(items.seed) else "no seed of any prompt"
+        raise UsageError(f"--common-seeds: {many} is in all models, and scs needs two; leave --common-seeds out")
+    for place in several:
         mine = rows[order[ends[place] : ends[place + 1]]]
         values[place] = scs(stores[place % len(sides)].images.take(mine))
     return values.reshape(len(prompts), len(sides))

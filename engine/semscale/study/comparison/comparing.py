@@ -12,7 +12,7 @@ independent samples of what a model does with others.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -28,7 +28,8 @@ from semscale.study.comparison.common_seeds import common_consistency
 from semscale.study.comparison.matching import Images, Prompts, match_images, match_prompts, unmatched, values_of
 from semscale.study.comparison.measured import FIRST, Metric, choose, differences
 from semscale.study.comparison.results import read_results
-from semscale.study.comparison.sides import Side, named, sides
+from semscale.study.comparison.sides import Side, apart, sides
+from semscale.study.comparison.turning import turned
 from semscale.study.comparison.words import a_is_ahead, is_shown, sentence
 
 
@@ -44,6 +45,13 @@ class ComparedPair:
     adjusted: bool
     ahead: str | None  # the one that is better, or higher where neither end is better; None where it is not shown
     sentence: str  # what to say of it, in one line
+
+
+def ahead_first(pair: ComparedPair) -> ComparedPair:
+    """The pair as people are shown it: with the one that is ahead as the first, as the sentence has it."""
+    if pair.ahead != pair.b:
+        return pair
+    return replace(pair, a=pair.b, b=pair.a, columns=pair.columns[::-1], statistics=turned(pair.statistics))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,8 +120,8 @@ def compare_runs(
         for metric in measured
     )
     loose = unmatched(chosen, prompts, images)
-    counted = {each.metric.name: len(each.places) for each in compared}
-    told = (*refused, *noted, *cautions(chosen, prompts, images, loose, counted, common_seeds=common_seeds))
+    values = {each.metric.name: each.values for each in compared}
+    told = (*refused, *noted, *cautions(chosen, prompts, images, loose, values, common_seeds=common_seeds))
     return Study(chosen, prompts, images, compared, loose, told, prompt_map, common_seeds, seed)
 
 
@@ -137,15 +145,15 @@ def _pairs(metric: Metric, labels: Sequence[str], values: Array, seed: int) -> t
     p = np.array([each.wilcoxon.p for each in found])
     p = holm(p) if several else p
     return tuple(
-        _pair(metric, (labels[columns[0]], labels[columns[1]]), columns, each, float(at), adjusted=several)
+        _pair(metric, labels, columns, each, float(at), adjusted=several)
         for columns, each, at in zip(both, found, p, strict=True)
     )
 
 
 def _pair(
-    metric: Metric, labels: tuple[str, str], columns: tuple[int, int], found: Comparison, p: float, *, adjusted: bool
+    metric: Metric, labels: Sequence[str], columns: tuple[int, int], found: Comparison, p: float, *, adjusted: bool
 ) -> ComparedPair:
-    a, b = labels
+    (a, first), (b, second) = (list(zip(labels, apart(labels), strict=True))[n] for n in columns)
     ahead = (a if a_is_ahead(metric, found) else b) if is_shown(found, p) else None
-    told = sentence(metric, (named(a), named(b)), found, p, adjusted=adjusted)
+    told = sentence(metric, (first, second), found, p, adjusted=adjusted)
     return ComparedPair(a, b, columns, found, p, adjusted, ahead, told)

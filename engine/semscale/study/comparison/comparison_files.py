@@ -1,9 +1,10 @@
-"""A comparison as files: comparison.json, pairs.parquet, unmatched.parquet and compare.html."""
+"""A comparison as files: comparison.json, pairs.parquet, unmatched.parquet, compare.html and its figures."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from semscale.study.comparison.words import ALPHA
 
 FORMAT = 1
 SHOWN = f"p below {ALPHA}, no 0 in the interval of the mean difference, mean and ranks of one sign"
+FIGURES = re.compile(r"compare-(distribution|differences|consistency-by-alignment).*")
 LISTED = 100  # prompts that comparison.json names; the tables have all
 PAIRS = pa.schema(
     [
@@ -29,19 +31,22 @@ PAIRS = pa.schema(
 
 
 def write_comparison(out: Path, study: Study, made: Mapping[str, Any]) -> dict[str, Any]:
-    """Write the four files into `out`; return what comparison.json says. `made` is the provenance.
+    """Write the four files and the figures into `out`; return what comparison.json says. `made` is the provenance.
 
     Files of an earlier comparison are replaced, each in one step. Raises StoreError when one cannot be written.
     """
+    from semscale.report.figures import write_figures
     from semscale.study.comparison.page import render
 
+    page, plots = render(study, made)
+    write_figures(out, plots, ours=FIGURES)
     told = finite(as_json(study, made))
     with replacing(out / "pairs.parquet") as temporary:
         pq.write_table(pairs_table(study), temporary)
     with replacing(out / "unmatched.parquet") as temporary:
         pq.write_table(study.unmatched, temporary)
     with replacing(out / "compare.html") as temporary:
-        temporary.write_text(render(study, made), encoding="utf-8")
+        temporary.write_text(page, encoding="utf-8")
     with replacing(out / "comparison.json") as temporary:
         text = json.dumps(told, indent=2, ensure_ascii=False) + "\n"
         temporary.write_text(text, encoding="utf-8", errors="replace")

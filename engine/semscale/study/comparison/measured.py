@@ -75,7 +75,7 @@ def _metric(sides: Sequence[Side], name: str) -> Metric:
         raise UsageError(_unknown(sides, name))
     base = name.split("@")[0].split(":")[0].replace("_", "-")
     described = METRICS.get(base)
-    entry = _entry(sides[0], name)
+    entry = entry_of(sides[0], name)
     if described is None:
         return Metric(name, column, per, OF_SCS.get(column, "neither"), "", *_bounds_of_column(column))
     return Metric(name, column, per, described.better, described.what, *_bounds(described.range, entry))
@@ -112,7 +112,7 @@ def _unknown(sides: Sequence[Side], name: str) -> str:
     return f"no {name!r} by prompt or by image {where}; {meant}all have {', '.join(common)}"
 
 
-def _entry(side: Side, name: str) -> Mapping[str, Any]:
+def entry_of(side: Side, name: str) -> Mapping[str, Any]:
     """What summary.json says of a score; of a column that comes with scs what it says of that."""
     column = column_of(name)
     found = next((entry for label, entry in side.results.entries.items() if column_of(label) == column), None)
@@ -140,7 +140,7 @@ def differences(sides: Sequence[Side], metrics: Sequence[Metric]) -> tuple[list[
 
 def _made(side: Side, metric: Metric) -> dict[str, Any]:
     """What a number depends on beside the images, as far as it is known."""
-    entry, models = _entry(side, metric.name), side.results.summary.models
+    entry, models = entry_of(side, metric.name), side.results.summary.models
     if not entry and metric.column not in (FIRST, *OF_SCS):
         return {}
     encoder = (entry["encoder"] or {}) if "encoder" in entry else models.get("image") or {}

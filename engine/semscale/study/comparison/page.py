@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,30 +11,29 @@ import numpy as np
 
 from semscale.model import Array
 from semscale.report import palette
-from semscale.report.format import DASH, plural, shorten
+from semscale.report.format import plural
 from semscale.report.html import environment, frame
 from semscale.report.palette import Mark
-from semscale.report.plots import Axis, distribution_plot, scatter_plot
+from semscale.report.plots import MAX_TICKS, MIN_GROUPS_FOR_SHAPE, Axis, distribution_plot, scatter_plot
 from semscale.report.svg import Plot
-from semscale.report.tables import Cell, Detail, encoder_details, run_details
+from semscale.report.tables import Detail, encoder_details, run_details
 from semscale.stats.comparison import summarise
 from semscale.study.comparison import words
-from semscale.study.comparison.comparing import ComparedMetric, ComparedPair, Study
+from semscale.study.comparison.comparing import ComparedMetric, ComparedPair, Study, ahead_first
 from semscale.study.comparison.difference_plot import difference_plot
 from semscale.study.comparison.measured import Metric
-from semscale.study.comparison.sides import named
+from semscale.study.comparison.page_tables import Table, isolated, prompts_table, unmatched_table
+from semscale.study.comparison.sides import apart
 
 TEMPLATE = "compare.html"
-MAX_PROMPTS = 500  # lines of a table
-MAX_UNMATCHED = 100
-MAX_HEADLINES = 6  # pairs of models in the head of the page
 MAX_PLOTTED_PAIRS = 6  # pairs of models whose differences are drawn
+IN_TABLE, IN_FIGURE, IN_DIFFERENCES, IN_LEGEND = 60, 30, 28, 24  # characters of a model
 CONSISTENCY, ALIGNMENT = "scs", "clip-score"
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One pair of models by one metric."""
+    """One pair of models by one metric, the one that is ahead first."""
 
     names: str
     sentence: str
@@ -44,69 +43,102 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
-    """The first lines of a long table, and how long it is."""
-
-    heads: list[str]
-    lines: list[list[Cell]]
-    total: int
-
-
-@dataclass(frozen=True, slots=True)
 class Section:
     """One metric."""
 
     metric: Metric
     direction: str
-    models: list[list[str]]  # label, mean, median, SD, quartiles
+    models: list[list[str]]  # name, mean, median, SD, quartiles
     plot: Plot | None
+    caption: str
     pairs: list[Pair]
     table: Table
     left_out: tuple[str, ...]
 
 
-def render(study: Study, made: Mapping[str, Any]) -> str:
-    """The page, the same byte for byte for the same study. Everything from outside is escaped."""
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """What the page begins with."""
+
+    sentence: str
+    shown: bool  # whether any difference is
+
+
+def render(study: Study, made: Mapping[str, Any]) -> tuple[str, list[Plot]]:
+    """The page and its figures, the same byte for byte for the same study. Everything from outside is escaped."""
     labels = [side.label for side in study.sides]
     marks = palette.marks(labels)
-    sections = [_section(study, compared, marks, index) for index, compared in enumerate(study.metrics)]
-    return (
+    sections = [_section(study, compared, marks) for compared in study.metrics]
+    both = _both(study, marks)
+    page = (
         environment(Path(__file__).parent)
         .get_template(TEMPLATE)
         .render(
             **frame(),
-            title=" and ".join(map(_apart, labels)) if len(labels) < 4 else plural(len(labels), "model"),
+            title=" and ".join(isolated(labels)) if len(labels) < 4 else plural(len(labels), "model"),
             study=study,
-            marks=marks,
+            marks=_named(marks, labels, IN_TABLE),
             n_images=int(study.images.counts.sum()),
-            headline=sections[0].pairs[:MAX_HEADLINES],
+            headline=_headline(study.metrics[0], sections[0], labels),
             sections=sections,
-            both=_both(study, marks),
-            unmatched=_unmatched(study),
+            both=both,
+            unmatched=unmatched_table(study),
             runs=list(_runs(study)),
             made=[Detail(str(name), str(value)) for name, value in made.items() if name not in ("packages",)],
         )
     )
+    drawn = [plot for section in sections for plot in (section.plot, *(pair.plot for pair in section.pairs))]
+    return page, [plot for plot in (*drawn, both) if plot is not None]
 
 
-def _section(study: Study, compared: ComparedMetric, marks: Mapping[str | None, Mark], index: int) -> Section:
+def _named(found: Mapping[Any, Any], labels: Sequence[str], limit: int) -> dict[str | None, Any]:
+    """What is known of each model, by names of at most so many characters."""
+    return {name: found[label] for name, label in zip(apart(labels, limit), labels, strict=True)}
+
+
+def _headline(compared: ComparedMetric, section: Section, labels: Sequence[str]) -> Headline:
+    """The sentence of two models; of more, which are told apart and which is foremost by its mean."""
+    shown = sum(pair.shown for pair in section.pairs)
+    if len(section.pairs) == 1 or not len(compared.places):
+        return Headline(section.pairs[0].sentence, bool(shown))
+    metric, means = compared.metric, compared.values.mean(axis=0)
+    place = int(means.argmin() if metric.better == "lower" else means.argmax())
+    end = "lowest" if metric.better == "lower" else "highest"
+    differ = f"{shown} of {plural(len(section.pairs), 'pair')} of models differ by {metric.name}"
+    over = f"over {plural(len(compared.places), 'prompt')}"
+    foremost = f"{isolated(labels)[place]} has the {end} mean, {words.plain(float(means[place]))}"
+    return Headline(f"{differ} {over}; {foremost}", bool(shown))
+
+
+def _section(study: Study, compared: ComparedMetric, marks: Mapping[str | None, Mark]) -> Section:
     metric, labels = compared.metric, [side.label for side in study.sides]
     values: dict[str | None, Array] = dict(zip(labels, compared.values.T, strict=True))
     drawn = None
     if len(compared.places):
-        drawn = distribution_plot(values, _axis(metric, compared.values), marks, name=f"values{index}")
+        values, shapes = (_named(each, labels, IN_FIGURE) for each in (values, marks))
+        name = f"compare-distribution-{metric.column}"
+        drawn = distribution_plot(values, _axis(metric, compared.values), shapes, name=name)
     return Section(
         metric=metric,
         direction="neither end is better" if metric.better == "neither" else f"{metric.better} is better",
-        models=[_summary(label, compared, n) for n, label in enumerate(labels)],
+        models=[_summary(label, compared, n) for n, label in enumerate(apart(labels, IN_TABLE))],
         plot=drawn,
-        pairs=[
-            _pair(compared, pair, marks, name=f"pair{index}x{n}" if n < MAX_PLOTTED_PAIRS else "")
-            for n, pair in enumerate(compared.pairs)
-        ],
-        table=_prompts(study, compared),
+        caption=_caption(len(compared.places)),
+        pairs=[_pair(compared, ahead_first(pair), labels, marks, number=n) for n, pair in enumerate(compared.pairs)],
+        table=prompts_table(study, compared),
         left_out=compared.left_out,
     )
+
+
+def _caption(n_prompts: int) -> str:
+    """What the distributions of so many prompts show."""
+    if n_prompts < MIN_GROUPS_FOR_SHAPE:
+        return "One point a prompt."
+    told = (
+        "A curve shows where the prompts of a model lie; the bar below holds the middle half, with a line at the "
+        "median, and the thin line reaches from the 5th to the 95th percentile."
+    )
+    return f"{told} Ticks are single prompts." if n_prompts <= MAX_TICKS else told
 
 
 def _axis(metric: Metric, values: Array) -> Axis:
@@ -126,46 +158,30 @@ def _summary(label: str, compared: ComparedMetric, side: int) -> list[str]:
     return [label, *map(words.plain, (found.mean, found.median, found.sd)), quartiles]
 
 
-def _pair(compared: ComparedMetric, pair: ComparedPair, marks: Mapping[str | None, Mark], *, name: str) -> Pair:
-    """A pair in words, and its differences drawn under a `name`, where it has one."""
+def _pair(
+    compared: ComparedMetric,
+    pair: ComparedPair,
+    labels: Sequence[str],
+    marks: Mapping[str | None, Mark],
+    *,
+    number: int,
+) -> Pair:
+    """A pair in words, and the differences of the first MAX_PLOTTED_PAIRS drawn."""
     metric, found, (a, b) = compared.metric, pair.statistics, pair.columns
-    names = (_apart(pair.a), _apart(pair.b))
+    first, second = (isolated(labels)[n] for n in pair.columns)
     plot = None
-    if found.n and name:
+    if found.n and number < MAX_PLOTTED_PAIRS:
         differences, interval = compared.values[:, a] - compared.values[:, b], found.mean_difference.interval
-        plot = difference_plot(
-            differences, interval, (named(pair.a), named(pair.b)), (marks[pair.a], marks[pair.b]), name=name
-        )
+        name = f"compare-differences-{metric.column}-{number + 1}"
+        short = apart(labels, IN_DIFFERENCES)
+        plot = difference_plot(differences, interval, (short[a], short[b]), (marks[pair.a], marks[pair.b]), name=name)
     return Pair(
-        names=f"{names[0]} − {names[1]}",
-        sentence=words.sentence(metric, names, found, pair.p, adjusted=pair.adjusted),
+        names=f"{first} − {second}",
+        sentence=words.sentence(metric, (first, second), found, pair.p, adjusted=pair.adjusted),
         shown=pair.ahead is not None,
         facts=words.facts(metric, found, pair.p, adjusted=pair.adjusted),
         plot=plot,
     )
-
-
-def _apart(label: str) -> str:
-    """A model as part of a line, kept apart: a name that is written from right to left turns nothing else round."""
-    return f"\u2068{named(label)}\u2069"
-
-
-def _prompts(study: Study, compared: ComparedMetric) -> Table:
-    """Every prompt with its values, by difference of the first two models: the largest first."""
-    labels = [side.label for side in study.sides]
-    differences = compared.values[:, 0] - compared.values[:, 1]
-    order = np.lexsort((compared.places, -differences))[:MAX_PROMPTS]
-    lines = [
-        [
-            Cell(shorten(study.prompts.joined.keys[compared.places[row]], 200), numeric=False),
-            *(Cell(words.plain(value), repr(value)) for value in compared.values[row].tolist()),
-            Cell(words.signed(float(differences[row])), repr(float(differences[row]))),
-            Cell(" / ".join(map(str, study.images.counts[compared.places[row]]))),
-        ]
-        for row in order
-    ]
-    heads = [f"\u2068{shorten(named(label), 24)}\u2069" for label in labels]
-    return Table(["Prompt", *heads, f"{heads[0]} − {heads[1]}", "Images"], lines, len(compared.places))
 
 
 def _both(study: Study, marks: Mapping[str | None, Mark]) -> Plot | None:
@@ -178,24 +194,11 @@ def _both(study: Study, marks: Mapping[str | None, Mark]) -> Plot | None:
     if not len(shared):
         return None
     x, y = first.values[rows], second.values[others]
-    values: dict[str | None, Array] = {
-        side.label: np.column_stack([x[:, n], y[:, n]]) for n, side in enumerate(study.sides)
-    }
-    return scatter_plot(values, _axis(first.metric, x), _axis(second.metric, y), marks, name="both")
-
-
-def _unmatched(study: Study) -> Table:
-    lines = [
-        [
-            Cell(row["what"], numeric=False),
-            Cell(shorten(row["prompt"], 200), numeric=False),
-            Cell(DASH if row["seed"] is None else str(row["seed"]), numeric=False),
-            Cell(shorten(", ".join(row["present_in"]), 120), numeric=False),
-            Cell(shorten(", ".join(row["missing_in"]), 120), numeric=False),
-        ]
-        for row in study.unmatched.slice(0, MAX_UNMATCHED).to_pylist()
-    ]
-    return Table(["What", "Prompt", "Seed", "Present in", "Missing in"], lines, len(study.unmatched))
+    labels = [side.label for side in study.sides]
+    values = {label: np.column_stack([x[:, n], y[:, n]]) for n, label in enumerate(labels)}
+    values, shapes = (_named(each, labels, IN_LEGEND) for each in (values, marks))
+    name = "compare-consistency-by-alignment"
+    return scatter_plot(values, _axis(first.metric, x), _axis(second.metric, y), shapes, name=name)
 
 
 def _runs(study: Study) -> Iterator[tuple[str, list[Detail]]]:
@@ -206,4 +209,4 @@ def _runs(study: Study) -> Iterator[tuple[str, list[Detail]]]:
     for folder, labels in seen.items():
         summary = next(side.results.summary for side in study.sides if side.results.folder == folder)
         encoders = [line for kind, spec in summary.models.items() for line in encoder_details(kind, spec)]
-        yield ", ".join(map(_apart, labels)), [Detail("Results", str(folder)), *run_details(summary), *encoders]
+        yield ", ".join(isolated(labels)), [Detail("Results", str(folder)), *run_details(summary), *encoders]

@@ -15,9 +15,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import cached_property
-from pathlib import Path
-
-from semscale.errors import UsageError
 
 Words = tuple[str, ...]
 _WORD = re.compile(r"\w+|[^\w\s]")
@@ -73,19 +70,6 @@ class Checked:
     substitution: Substitution
     flagged: tuple[Flagged, ...]
     pairs: tuple[tuple[str, str], ...]  # every prompt of the first list that the second has, and as it is written there
-
-
-def read_prompts(path: Path) -> list[str]:
-    """Read a text file of one prompt a line; empty lines at the end do not count. Raises UsageError."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeError) as error:
-        raise UsageError(f"{path}: cannot be read as text ({error}); give one prompt a line, in UTF-8") from error
-    while lines and not lines[-1].strip():
-        lines.pop()
-    if not lines:
-        raise UsageError(f"{path}: has no prompts; give one a line")
-    return [line.rstrip("\r") for line in lines]
 
 
 def check_lists(a: Sequence[str], b: Sequence[str]) -> Checked:

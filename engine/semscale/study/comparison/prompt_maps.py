@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from semscale.errors import UsageError
+from semscale.study.comparison.substitution import parse_substitution, substituted
 
 HEADERS = ({"a", "b"}, {"prompt_a", "prompt_b"})  # of the two columns; a table without one has no header
-ARROW = "=>"
-_SED = re.compile(r"s([/|#,!@])(?P<pattern>(?:\\.|(?!\1).)+)\1(?P<replacement>(?:\\.|(?!\1).)*)\1", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,18 +27,17 @@ def map_prompts(prompts: Sequence[str], given: str, others: Collection[str]) -> 
     the other models have.
 
     `given` is a CSV, TSV or JSON Lines file with a prompt of the first model (a) and one of the others (b) in each
-    row; or `pattern=>replacement`, or `s/pattern/replacement/`, as Python's `re.sub` takes them. A prompt that the map
-    says nothing of stays as it is. Raises UsageError for a map that cannot be read, that sends two prompts to one, or
-    that changes no prompt.
+    row; or a substitution, as `parse_substitution` takes it. A prompt that the map says nothing of stays as it is.
+    Raises UsageError for a map that cannot be read, that sends two prompts to one, or that changes no prompt.
     """
-    if (path := Path(given)).is_file() or (ARROW not in given and not _SED.fullmatch(given)):
+    if (path := Path(given)).is_file() or (asked := parse_substitution(given)) is None:
         table = read_map(path)
         known = set(prompts)
         changed = [table.get(prompt, prompt) for prompt in prompts]
         unused = tuple((a, b) for a, b in table.items() if a not in known or b not in others)
         hits = len(known & table.keys())
     else:
-        changed, unused = _substituted(prompts, given), ()
+        changed, unused = substituted(prompts, asked), ()
         hits = sum(mine != other for mine, other in zip(prompts, changed, strict=True))
     if not hits:
         raise UsageError(f"--prompt-map {given}: fits none of the {len(prompts)} prompts of the first model")
@@ -92,19 +89,6 @@ def _rows_of_json(lines: Iterator[str], path: Path) -> Iterator[tuple[int, str, 
         if not isinstance(row, dict) or not all(isinstance(row.get(name), str) for name in ("a", "b")):
             raise UsageError(f'{path}: row {number} is not {{"a": "prompt", "b": "prompt"}}')
         yield number, row["a"], row["b"]
-
-
-def _substituted(prompts: Sequence[str], given: str) -> list[str]:
-    if sed := _SED.fullmatch(given):
-        delimiter = sed[1]
-        pattern, replacement = (sed[name].replace("\\" + delimiter, delimiter) for name in ("pattern", "replacement"))
-    else:
-        pattern, _, replacement = given.partition(ARROW)
-    try:
-        compiled = re.compile(pattern)
-        return [compiled.sub(replacement, prompt) for prompt in prompts]
-    except (re.error, IndexError) as error:
-        raise UsageError(f"--prompt-map {given}: not a regular expression with a replacement ({error})") from error
 
 
 def _refuse_collisions(prompts: Sequence[str], changed: Sequence[str], given: str) -> None:

@@ -12,6 +12,7 @@ from semscale.stats.comparison import Comparison
 from semscale.stats.effects import RankBiserial, WinRate
 from semscale.stats.significance import TestResult
 from semscale.study.comparison.measured import Better, Metric
+from semscale.study.comparison.turning import turned, turned_wins
 
 ALPHA = 0.05
 NO_VALUE = "–"
@@ -44,10 +45,9 @@ def sentence(metric: Metric, names: tuple[str, str], found: Comparison, p: float
     over = f"{metric.name} over {plural(found.n, 'prompt')} ({_test(found.wilcoxon, p, adjusted=adjusted)})"
     if not is_shown(found, p):
         return f"no difference shown between {a} and {b}: {by(difference.value, interval)} {over}"
-    if a_is_ahead(metric, found):
-        return f"{a} {_is(metric)} {b}: {by(difference.value, interval)} {over}"
-    turned = None if interval is None else replace(interval, low=-interval.high, high=-interval.low)
-    return f"{b} {_is(metric)} {a}: {by(-difference.value, turned)} {over}"
+    if not a_is_ahead(metric, found):
+        return sentence(metric, (b, a), turned(found), p, adjusted=adjusted)
+    return f"{a} {_is(metric)} {b}: {by(difference.value, interval)} {over}"
 
 
 def is_shown(found: Comparison, p: float) -> bool:
@@ -101,10 +101,9 @@ def _method(interval: Interval | None, reason: str) -> str:
 
 def _wins(found: WinRate, better: Better) -> Fact:
     """The prompts that speak for a: those on which it is lower, where lower is better."""
-    wins, share, ends = found.wins, found.value, found.interval
-    if better == "lower" and ends is not None:
-        wins, share, ends = found.losses, 1 - share, replace(ends, low=1 - ends.high, high=1 - ends.low)
-    value = NO_VALUE if ends is None else f"{wins} of {found.n}: {share:.0%} [{ends.low:.0%}, {ends.high:.0%}]"
+    mine = turned_wins(found) if better == "lower" else found
+    ends = mine.interval
+    value = NO_VALUE if ends is None else f"{mine.wins} of {mine.n}: {mine.value:.0%} [{ends.low:.0%}, {ends.high:.0%}]"
     counted = f"higher on {plural(found.wins, 'prompt')}, lower on {found.losses}, equal on {found.ties}"
     short = {"lower": "lower wins", "neither": "higher"}.get(better, "")
     return Fact("win rate", value, short, f"{counted}; {_method(ends, found.reason)}")
@@ -119,7 +118,16 @@ def _tested(test: TestResult) -> Fact:
     if test.reason:
         return Fact(test.name, p_words(test.p), "", test.reason)
     how = f"statistic {test.statistic:.5g}, n = {test.n}; {test.method}"
-    return Fact(test.name, p_words(test.p), short_method(test), how)
+    return Fact(test.name, _at_most(test.p) if _is_floor(test) else p_words(test.p), short_method(test), how)
+
+
+def _is_floor(test: TestResult) -> bool:
+    """Whether no random pattern was as far out as what was seen: more patterns might give a smaller p."""
+    return test.seed is not None and test.resamples is not None and test.p * (test.resamples + 1) < 1.5
+
+
+def _at_most(p: float) -> str:
+    return f"p ≤ {p:.2g}"
 
 
 def _test(test: TestResult, p: float, *, adjusted: bool) -> str:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from semscale.errors import SourceError
+from semscale.report.format import plural
 from semscale.sources.layout import is_image_name
 from semscale.sources.walk import walk
 from semscale.study.importing.folder_prompts import style_of
@@ -140,15 +141,17 @@ def _tell_models(files: Sequence[File], odd: Oddities) -> None:
         odd.tell("model-name", top, f"is the model {_model(top)!r}")
     split = Counter((file.top, file.model) for file in files if file.model != _model(file.top))
     for (top, model), count in sorted(split.items()):
-        odd.tell("model-split", top, f"{count} images are of the model {model!r}, by their prompts")
+        odd.tell("model-split", top, f"{plural(count, 'image')} of the model {model!r}, by the prompts")
 
 
 def _nothing(root: Path, others: Sequence[str], suffixes: Counter[str]) -> str:
     if any(suffixes[suffix] for suffix in TABLES) and not others:
         return _of_a_table(root)
     wanted = f"{root}: no image is <model>/<prompt>/<seed>"
+    if not others and not suffixes:
+        return f"{root}: is empty; give the folder with <model>/<prompt>/<seed> below it"
     if not others:
-        return f"{wanted}, among {sum(suffixes.values())} files that are no images"
+        return f"{wanted}, but {plural(sum(suffixes.values()), 'file')} without a known image suffix"
     example, depths = others[0], {name.count("/") for name in others}
     if depths == {DEPTH} and len({name.split("/")[0] for name in others}) == 1:
         return f"{wanted}, but {shown(example)!r} is below a folder; give {root / shown(example.split('/')[0])}"

@@ -17,6 +17,7 @@ MIN_PILOT = 10  # images of a prompt, below which nothing is said of it
 SIZES = (5, 10, 15, 20, 30, 40, 50, 75, 100, 150, 200, 300, 500, 1000)
 HIGHEST = 100_000  # images a prompt, above which no number is sought
 ALIKE = 99.999  # a score from which on the images of a prompt are taken for one and the same
+FAR = 10  # times the images of a pilot, beyond which an extrapolation is a guess
 RARE = 0.05  # share of images of the mode that a pilot may miss
 
 
@@ -55,7 +56,8 @@ class Question:
             needed = math.ceil(5 / (1 - self.confidence))
             raise UsageError(f"{self.repeats} repeats are too few for confidence {self.confidence:g}; give {needed}")
         if not self.sizes or not all(2 <= size <= HIGHEST for size in self.sizes):
-            raise UsageError(f"sizes {self.sizes}: give whole numbers from 2 to {HIGHEST}")
+            named = ", ".join(map(str, self.sizes)) or "none"
+            raise UsageError(f"sizes {named}: give whole numbers from 2 to {HIGHEST:,}")
         if self.groups < 1:
             raise UsageError(f"groups {self.groups}: must be 1 or more")
 
@@ -142,6 +144,10 @@ class Plan:
     def missed(self) -> float:
         """How likely the smallest pilot shows nothing of a mode that RARE of the images are of."""
         return float((1 - RARE) ** self.smallest_pilot)
+
+    def is_guess(self, n: int | None) -> bool:
+        """Whether a size is so far beyond the smallest pilot that it can only be guessed."""
+        return n is not None and n > FAR * self.smallest_pilot
 
     def basis(self, n: int | None) -> str:
         """What speaks for a size: "subsets" in every prompt, or "extrapolated" in some."""
