@@ -6,7 +6,7 @@ from contextlib import ExitStack, closing
 import pytest
 
 pytest.importorskip("websockets")
-from annotating import Site, write_generators
+from annotating import Site, open_session, write_generators
 from browser import Browser, binary
 
 pytestmark = pytest.mark.skipif(binary() is None, reason="needs Chromium (Debian's package chromium)")
@@ -251,3 +251,43 @@ def test_a_picture_that_cannot_be_shown_lets_nothing_be_chosen(open_page, tmp_pa
     page.wait(READY)
     assert events(site.out, "Hal") == []
     site.end()
+
+
+def test_an_item_that_cannot_be_shown_is_put_off_until_it_alone_is_left(open_page, tmp_path):
+    folders = write_generators(tmp_path, ["a dog", "a cat"], [1])
+    first = open_session(folders, tmp_path / "out").state("Ida").shown
+    (folders[0] / first.prompt / "1.png").write_bytes(b"gone")
+    site = Site(folders, tmp_path / "out")
+    page = open_page()
+    page.open(site.url)
+    page.click("#rater")
+    page.type("Ida")
+    page.press("Enter")
+    page.wait("document.querySelector('.broken') && !document.getElementById('put-off').hidden")
+    page.click("#later")
+    page.wait(f"state.shown.item !== '{first.item}' && ready")
+    assert page.js("document.getElementById('put-off').hidden")
+    assert page.text("#progress-text") == "0 of 2 rated"
+    page.press("1")
+    page.wait("state.position === 1 && document.querySelector('.broken') && !document.getElementById('problem').hidden")
+    assert page.js("state.shown.item") == first.item
+    assert page.js("document.getElementById('put-off').hidden")  # nothing comes before it
+    assert [event["event"] for event in events(site.out, "Ida")] == ["rated"]
+    site.end()
+
+
+def test_a_name_that_is_too_long_is_refused_with_what_was_typed(open_page, site):
+    page = open_page()
+    page.open(site.url)
+    page.click("#rater")
+    page.type("x" * 81)
+    page.press("Enter")
+    page.wait("!document.getElementById('problem').hidden")
+    assert "81 characters" in page.text("#problem")
+    assert page.js("document.getElementById('rater').value.length") == 81
+
+
+def test_a_prompt_turns_nothing_outside_of_it_around(open_page, site):
+    page = open_page()
+    begin(page, site.url, "Jo")
+    assert page.js("getComputedStyle(document.querySelector('q > bdi#prompt')).unicodeBidi") == "isolate"

@@ -27,7 +27,10 @@ def test_items_are_joined_by_prompt_and_seed_and_all_else_is_counted(tmp_path):
     assert (counts.n_only_a, counts.n_only_b, counts.n_without_seeds) == (1, 1, 1)
     assert (counts.n_unmatched, counts.n_beyond, counts.n_fewer) == (3, 1, 1)
     lines = list(told(counts, ("a", "b"), 2))
-    assert "not shown: 1 prompts that only a has" in lines
+    assert "not shown: 1 prompt that only a has" in lines
+    assert "not shown: 3 images whose seed the other generator lacks" in lines
+    assert "not shown: 1 common seed after the first 2 of a prompt" in lines
+    assert "1 prompt has fewer than 2 images a side" in lines
     assert len(lines) == 6
 
 
@@ -105,7 +108,7 @@ def test_metadata_says_prompt_and_seed(tmp_path):
 
 @pytest.mark.parametrize(
     ("names", "message"),
-    [(["q/1.png"], "no prompt in common"), (["p/2.png"], "none of their 1 common prompts")],
+    [(["q/1.png"], r"a \(1 prompt\) .*no prompt in common"), (["p/2.png"], "of 1 common prompt, none")],
 )
 def test_nothing_in_common_is_an_error(tmp_path, names, message):
     a, b = write_tree(tmp_path / "a", ["p/1.png"]), write_tree(tmp_path / "b", names)

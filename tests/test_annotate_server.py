@@ -230,6 +230,7 @@ def test_the_command_serves_resumes_and_ends(folders, tmp_path):
     assert "first and second: 3 prompts, up to 20 images a side" in server.said
     with httpx.Client(base_url=server.url, headers=HEADERS, trust_env=False) as client:
         state = rate(client, enter(client).json()).json()
+        enter(client, "Bob, who rates nothing")
         host = server.url.split("/")[2].split(":")
         with socket.create_connection((host[0], int(host[1]))) as raw:  # a host that no client library would send
             raw.sendall(b"GET / HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n")
@@ -237,8 +238,8 @@ def test_the_command_serves_resumes_and_ends(folders, tmp_path):
         second = CliRunner().invoke(annotate, [*map(str, folders), "-o", str(out)])
         assert "another run is writing here" in str(second.exception)
     assert server.end(signal.SIGINT) == 0
-    assert "1 ratings of 1 raters" in server.said[-2]
-    assert '"n_items": 3, "raters": {"Ann": 1}' in server.said[-1]
+    assert f"1 rating of 1 rater in {out}" in server.said[-2]
+    assert '"n_items": 3, "raters": {"Ann": 1, "Bob, who rates nothing": 0}' in server.said[-1]
     again = Server(*folders, "-o", out, "--quiet")
     assert again.said == [again.url]
     with httpx.Client(base_url=again.url, headers=HEADERS, trust_env=False) as client:
@@ -264,7 +265,7 @@ def test_a_server_killed_at_any_moment_loses_no_rating(tmp_path):
     with httpx.Client(base_url=server.url, headers=HEADERS, trust_env=False) as client:
         assert enter(client).json()["position"] == acknowledged == 8
     server.end(signal.SIGKILL)
-    assert any("cut off in 1 files" in line for line in server.said)
+    assert any("cut off in 1 file of" in line for line in server.said)
 
 
 @pytest.mark.parametrize(

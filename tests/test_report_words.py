@@ -8,6 +8,9 @@ from matplotlib.figure import Figure
 from report_fixture import group_row, image_row, make_tables, summary_of
 from report_page import report_of, set_at, undrawn
 
+from semscale.report.format import REPLACEMENT, clean
+from semscale.report.svg import label
+
 
 @pytest.fixture
 def small(tmp_path, monkeypatch):
@@ -120,3 +123,13 @@ def test_not_a_number_in_json_is_undefined(small):
     small.summary["scores"]["scs"]["median"] = float("nan")
     assert "NaN" in json.dumps(small.summary)
     assert "Median – the middle one" in report_of(small).words()
+
+
+def test_what_turns_the_direction_of_writing_is_shown_as_a_mark():
+    assert clean("a\u202eb\u2066c") == f"a{REPLACEMENT}b{REPLACEMENT}c"
+
+
+def test_a_label_of_wide_letters_is_cut_to_the_width_of_its_room():
+    assert label("il" * 17) == "il" * 17
+    wide = label("W" * 34)
+    assert wide.endswith("…") and len(wide) < 28

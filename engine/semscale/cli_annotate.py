@@ -71,9 +71,19 @@ def annotate(
         session = _session(console, begin(out, asked, generators), generators, out)
         url = _serve(console, session, port, opens=opens)
     task, given = session.task, session.ratings()
-    console.say(f"{sum(given.values())} ratings of {len(given)} raters in {out}")
+    _closing(console, session, out)
     line = {"out": str(out), "url": url, "models": list(task.models), "n_items": len(task.items)}
     emit(as_json, {**line, "raters": dict(given), "left_out": dataclasses.asdict(task.left_out)})
+
+
+def _closing(console: Console, session: Session, out: Path) -> None:
+    """Say how much was rated, and which files are to be mended."""
+    from semscale.study.annotate.text import counted, one_line
+
+    given = [n for n in session.ratings().values() if n]
+    console.say(f"{counted(sum(given), 'rating')} of {counted(len(given), 'rater')} in {out}")
+    for name in session.not_shown():
+        console.say(one_line(f"could not be shown, mend or restore it: {name}"))
 
 
 def _require_server() -> None:
@@ -100,15 +110,18 @@ def _session(console: Console, task: Task, generators: tuple[Generator, Generato
     """Open the ratings, and say what is asked, what is left out and who has rated."""
     from semscale.study.annotate.items import told
     from semscale.study.annotate.session import Session
-    from semscale.study.annotate.text import one_line
+    from semscale.study.annotate.text import counted, one_line
 
     session = Session(task, generators, out)
     n_shown = task.asked.n_shown
-    console.say(f"{one_line(' and '.join(task.models))}: {len(task.items)} prompts, up to {n_shown} images a side")
+    shown = f"{counted(len(task.items), 'prompt')}, up to {counted(n_shown, 'image')} a side"
+    console.say(f"{one_line(' and '.join(task.models))}: {shown}")
     for line in told(task.left_out, task.models, n_shown):
         console.say(one_line(line))
     if session.n_mended:
-        console.say(f"half a line, of a server that was killed, cut off in {session.n_mended} files of ratings")
+        console.say(
+            f"half a line, of a server that was killed, cut off in {counted(session.n_mended, 'file')} of ratings"
+        )
     for rater, n in session.ratings().items():
         console.say(f"{rater}: {n} of {len(task.items)} rated")
     console.say(task.asked.question)

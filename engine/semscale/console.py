@@ -95,7 +95,13 @@ class Console:
         for name, entry in run.summary["scores"].items():
             for model, part in [*entry["by_model"].items(), ("all", entry)]:
                 counted = _count(part["n"], part["per"])
-                table.add_row(escape(name), escape(model), _number(part["value"]), _interval(part), counted)
+                table.add_row(
+                    escape(_on_one_line(name)),
+                    escape(_on_one_line(model)),
+                    _number(part["value"]),
+                    _interval(part),
+                    counted,
+                )
         self._out.print(table)
         self.say(f"report: {run.out / 'report.html'}")
 

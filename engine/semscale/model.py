@@ -27,6 +27,7 @@ Array = npt.NDArray[Any]
 SPEC_FORMAT = 1
 MAX_SIDE = 4096  # pixels of an encoder's input; a strip of 12 times that is still resized in memory
 DECODES = ("exact", "fast", "gpu")  # ways of decoding, the default first
+MOST_LETTERS = 60  # of a name in a notebook
 DTYPES = ("float32", "float16")  # of stored vectors, the default first
 
 
@@ -239,4 +240,5 @@ def _number(value: float) -> str:
 
 
 def _cells(tag: str, texts: list[str]) -> str:
-    return f"<tr>{''.join(f'<{tag}>{html.escape(text)}</{tag}>' for text in texts)}</tr>"
+    cut = (text if len(text) <= MOST_LETTERS else text[: MOST_LETTERS - 1] + "…" for text in texts)
+    return f"<tr>{''.join(f'<{tag}>{html.escape(text)}</{tag}>' for text in cut)}</tr>"

@@ -10,7 +10,8 @@ from typing import Any, TypeGuard
 DASH = "–"
 REPLACEMENT = "\ufffd"
 _SPACE = re.compile(r"[\t\n\r\v\f\x1c-\x1f\x85\u2028\u2029]+")
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+# Also what turns the direction of writing: what follows would be shown in another order. Not isolates of our own.
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066\u2067\ud800-\udfff\ufffe\uffff]")
 
 
 def is_defined(value: float | None) -> TypeGuard[float]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from semscale.report.format import as_float, count, number, plural
+from semscale.report.format import DASH, as_float, count, number, plural
 
 FILES = ("plan.json", "sensitivity.json")  # what was asked for goes before what every run finds
 MAX_MODELS = 50
@@ -64,6 +64,14 @@ class Sensitivity:
     def axis(self) -> str:
         """The unit of the errors, as an axis has it."""
         return "% of the score" if self.unit.startswith("percent") else self.unit
+
+    @property
+    def shown(self) -> str:
+        """The recommended number, or what it is above, where it is a guess."""
+        if self.recommended is None:
+            return DASH
+        most = FAR * self.pilot[0]
+        return count(self.recommended) if self.recommended <= most else f"over {count(most)}"
 
     @property
     def answer(self) -> str:

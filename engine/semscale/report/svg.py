@@ -41,6 +41,7 @@ STYLE: dict[str, Any] = {
     "axes.formatter.useoffset": False,
 }
 PNG_DPI = 200
+LETTER = 0.58  # em, of most letters: room is counted in them, and some are wider
 _METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
 _NO_SOFTWARE: Mapping[str, Any] = {"Software": None}
 _NOISE = re.compile(r"<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", re.DOTALL)
@@ -111,4 +112,14 @@ def label(text: str | None, limit: int = 34) -> str:
     if text is None:
         return "no model named"
     font = get_font(findfont("DejaVu Sans"))
-    return "".join(c if font.get_char_index(ord(c)) else REPLACEMENT for c in shorten(text, limit))
+    drawn = "".join(c if font.get_char_index(ord(c)) else REPLACEMENT for c in shorten(text, limit))
+    while _width(font, drawn) > limit * LETTER:
+        drawn = drawn[:-2].rstrip() + "…"
+    return drawn
+
+
+def _width(font: Any, text: str) -> float:
+    """In em."""
+    font.set_size(100, 72)
+    font.set_text(text)
+    return font.get_width_height()[0] / 64 / 100

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from jinja2 import FileSystemLoader
 
 from semscale.report import palette
 from semscale.report.format import DASH, clean, number, shorten, tail
@@ -63,7 +62,7 @@ class Apart:
 
 def render(found: Agreement, made: Mapping[str, Any]) -> str:
     """The page, the same byte for byte for the same ratings and scores. Everything from outside is escaped."""
-    templates = environment().overlay(loader=FileSystemLoader(Path(__file__).parent))
+    templates = environment(Path(__file__).parent)
     task, metric = found.ratings.task, found.metric
     return templates.get_template(TEMPLATE).render(
         **frame(),

@@ -12,6 +12,7 @@ from semscale.cores import usable_cores
 from semscale.errors import SourceError
 from semscale.study.annotate.folders import Generator
 from semscale.study.annotate.pictures import is_image
+from semscale.study.annotate.text import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,19 +86,20 @@ def _item(generators: tuple[Generator, Generator], prompt: str, n_shown: int) ->
 def told(counts: Counts, labels: Sequence[str], n_shown: int) -> Iterator[str]:
     """What is not shown, one line a reason."""
     lines = (
-        (counts.n_only_a, f"prompts that only {labels[0]} has"),
-        (counts.n_only_b, f"prompts that only {labels[1]} has"),
-        (counts.n_without_seeds, "common prompts without a common seed"),
-        (counts.n_unmatched, "images whose seed the other generator lacks"),
-        (counts.n_not_images, "common seeds of which a file is no image, or a damaged one"),
-        (counts.n_beyond, f"common seeds after the first {n_shown} of a prompt"),
-        (counts.n_outside, "links that lead out of their folder"),
-        (counts.n_unplaced, "images of no known prompt and seed"),
-        (counts.n_repeated, "images of a prompt and seed that another file has"),
+        (counts.n_only_a, "prompt", f"that only {labels[0]} has"),
+        (counts.n_only_b, "prompt", f"that only {labels[1]} has"),
+        (counts.n_without_seeds, "common prompt", "without a common seed"),
+        (counts.n_unmatched, "image", "whose seed the other generator lacks"),
+        (counts.n_not_images, "common seed", "of which a file is no image, or a damaged one"),
+        (counts.n_beyond, "common seed", f"after the first {n_shown} of a prompt"),
+        (counts.n_outside, "link", "to the outside of a folder"),
+        (counts.n_unplaced, "image", "of no known prompt and seed"),
+        (counts.n_repeated, "image", "of a prompt and seed that another file has"),
     )
-    yield from (f"not shown: {count} {what}" for count, what in lines if count)
+    yield from (f"not shown: {counted(count, noun)} {which}" for count, noun, which in lines if count)
     if counts.n_fewer:
-        yield f"{counts.n_fewer} prompts have fewer than {n_shown} images a side"
+        prompts = counted(counts.n_fewer, "prompt has", "prompts have")
+        yield f"{prompts} fewer than {counted(n_shown, 'image')} a side"
 
 
 def _id(prompt: str) -> str:
@@ -106,8 +108,8 @@ def _id(prompt: str) -> str:
 
 def _nothing(generators: tuple[Generator, Generator], n_common: int) -> str:
     a, b = generators
-    names = f"{a.label} ({len(a.prompts)} prompts) and {b.label} ({len(b.prompts)})"
+    names = f"{a.label} ({counted(len(a.prompts), 'prompt')}) and {b.label} ({len(b.prompts)})"
     if n_common:
-        return f"{names}: none of their {n_common} common prompts has a seed of which both have an image"
+        return f"{names}: of {counted(n_common, 'common prompt')}, none has a seed of which both have an image"
     first = [min(each.prompts) for each in generators]
     return f"{names}: no prompt in common; the first are {first[0]!r:.80} and {first[1]!r:.80}; are the folders right?"

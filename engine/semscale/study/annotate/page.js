@@ -26,7 +26,7 @@ async function ask(what, body) {
 /** Send something and show what comes back; one at a time. */
 async function send(what, body) {
   setReady(false);
-  for (const id of ["undo", "undo-done", "leave"]) find(id).disabled = true;
+  for (const id of ["undo", "undo-done", "leave", "later"]) find(id).disabled = true;
   let problem = "", now = state;
   try {
     now = await ask(what, body);
@@ -35,7 +35,7 @@ async function send(what, body) {
     if (error.state) now = error.state;
   }
   tell(problem);
-  find("leave").disabled = false;
+  find("leave").disabled = find("later").disabled = false;
   if (now !== state) show(now);
   else if (state) {
     setReady(!document.querySelector(".broken"));
@@ -82,6 +82,7 @@ function only(section) {
 
 async function showItem(shown) {
   setReady(false);
+  find("put-off").hidden = true;
   if (find("zoom").open) find("zoom").close();
   find("question").textContent = state.question;
   find("prompt").textContent = shown.prompt;
@@ -91,8 +92,10 @@ async function showItem(shown) {
   await Promise.all(images);
   if (state === null || state.shown !== shown) return;
   if (document.querySelector(".broken")) {
+    const isLast = state.position + 1 === state.total;  // then there is nothing to be shown before it
+    find("put-off").hidden = isLast;
     tell("An image of this item cannot be shown, so nothing can be chosen. Tell whoever runs this study; when the " +
-         "file is mended, load this page again.");
+         "file is mended, load this page again." + (isLast ? "" : " Until then, Later puts the item at the end."));
     return;
   }
   shownAt = performance.now();
@@ -148,6 +151,11 @@ function choose(side) {
   send("rate", { rater, item: shown.item, position, choice: side, seconds });
 }
 
+function later() {
+  if (state === null || state.shown === null || find("put-off").hidden || find("later").disabled) return;
+  send("later", { rater: state.rater, item: state.shown.item, position: state.position });
+}
+
 function undo() {
   if (state === null || state.position === 0 || find("undo").disabled) return;
   send("undo", { rater: state.rater, position: state.position });
@@ -178,7 +186,7 @@ function leave() {
 }
 
 const KEYS = { ArrowLeft: () => choose("left"), 1: () => choose("left"), ArrowRight: () => choose("right"),
-               2: () => choose("right"), u: undo, U: undo };
+               2: () => choose("right"), u: undo, U: undo, l: later, L: later };
 const ZOOM_KEYS = { ArrowLeft: () => step(-1), ArrowRight: () => step(1) };
 
 document.addEventListener("keydown", (event) => {
@@ -191,6 +199,7 @@ document.addEventListener("keydown", (event) => {
 
 for (const side of SIDES) find(side).addEventListener("click", () => choose(side));
 for (const id of ["undo", "undo-done"]) find(id).addEventListener("click", undo);
+find("later").addEventListener("click", later);
 find("leave").addEventListener("click", leave);
 find("before").addEventListener("click", () => step(-1));
 find("after").addEventListener("click", () => step(1));

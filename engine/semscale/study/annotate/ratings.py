@@ -63,8 +63,10 @@ def clean_name(name: str) -> str:
     name = one_line(unicodedata.normalize("NFC", name))
     if not name:
         raise UsageError("a rater needs a name; type one")
-    if len(name) > MAX_NAME or REPLACEMENT in name:
-        raise UsageError(f"a name has at most {MAX_NAME} characters, none of them a control character; type another")
+    if len(name) > MAX_NAME:  # never cut: two people whose names begin alike would be one
+        raise UsageError(f"this name has {len(name)} characters, and {MAX_NAME} are allowed; type a shorter one")
+    if REPLACEMENT in name:
+        raise UsageError("a name holds no control characters; type another")
     return name
 
 

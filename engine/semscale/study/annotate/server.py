@@ -47,7 +47,7 @@ SECURITY = {
 
 def application(session: Session, token: str) -> Starlette:
     """The web application: the page under `/<token>/`, and what it asks of `session`."""
-    asked = {"enter": _enter, "rate": _rate, "undo": _undo}
+    asked = {"enter": _enter, "rate": _rate, "later": _later, "undo": _undo}
     routes = [
         *(Route(f"/{name}", _file(*file)) for name, file in PAGE.items()),
         *(Route(f"/{name}", _answering(session, answer), methods=["POST"]) for name, answer in asked.items()),
@@ -197,6 +197,10 @@ def _rate(session: Session, given: dict[str, Any]) -> State:
             float(seconds),
         )
     )
+
+
+def _later(session: Session, given: dict[str, Any]) -> State:
+    return session.later(_given(given, "rater", str), _given(given, "item", str), _given(given, "position", int))
 
 
 def _undo(session: Session, given: dict[str, Any]) -> State:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import secrets
 import threading
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from semscale.errors import SemscaleError, UsageError
+from semscale.errors import InputError, SemscaleError, UsageError
 from semscale.sources.names import key_of
 from semscale.study.annotate.folders import Generator
 from semscale.study.annotate.items import Item
@@ -28,6 +29,7 @@ from semscale.study.annotate.ratings import (
     standing,
 )
 from semscale.study.annotate.task import Task
+from semscale.study.annotate.text import without_bidi
 
 SIDES: tuple[Choice, Choice] = ("left", "right")
 
@@ -75,7 +77,7 @@ class Answer:
 
 @dataclass(slots=True)
 class _Rater:
-    """One person: an order, and a file."""
+    """One person: an order, of which what is rated comes first, and a file."""
 
     name: str
     turns: tuple[Turn, ...]
@@ -97,6 +99,7 @@ class Session:
         self._items = {item.item: item for item in task.items}
         self._secret = secrets.token_bytes(32)
         self._pictures: dict[str, tuple[Generator, bytes]] = {}  # those that were named to somebody
+        self._broken: set[str] = set()  # those that could not be shown when somebody asked
         self._lock = threading.Lock()
         self._raters: dict[str, _Rater] = {}
         self.n_mended = 0  # files of which a killed server had left half a line
@@ -111,6 +114,12 @@ class Session:
         with self._lock:
             return {rater.name: len(rater.rated) for rater in self._raters.values()}
 
+    def not_shown(self) -> list[str]:
+        """The files that could not be shown when a page asked for them, sorted."""
+        with self._lock:
+            found = [self._pictures[picture] for picture in self._broken]
+        return sorted({key_of(os.path.join(os.fsencode(each.folder), name)) for each, name in found})
+
     def state(self, name: str) -> State:
         """Where a rater stands, who may be new. Raises UsageError for a name that cannot be one."""
         with self._lock:
@@ -123,13 +132,24 @@ class Session:
         """
         with self._lock:
             rater = self._rater(answer.rater)
-            if answer.position != rater.position or answer.position == len(rater.turns):
-                raise StaleError("That item has been rated already. This is where you are.")
-            turn = rater.turns[rater.position]
-            if answer.item != turn.item:
-                raise StaleError("That page was of another order. This is where you are.")
+            turn = _current(rater, answer.item, answer.position)
             rater.file.append(rated := self._rated(rater, turn, answer))
             rater.rated[turn.item] = rated
+            return self._state(rater)
+
+    def later(self, name: str, item: str, position: int) -> State:
+        """Put an item of which an image cannot be shown at the end of a rater's order, until the server ends.
+
+        Nothing is recorded. Raises StaleError as `rate`, UsageError when all its images could be shown: nobody may
+        leave an item out because it is hard.
+        """
+        with self._lock:
+            rater = self._rater(name)
+            turn = _current(rater, item, position)
+            shown = self._shown(turn)
+            if self._broken.isdisjoint(shown.left + shown.right):
+                raise UsageError("Every image of this item can be shown. Load this page again.")
+            rater.turns = (*rater.turns[:position], *rater.turns[position + 1 :], turn)
             return self._state(rater)
 
     def undo(self, name: str, position: int) -> State:
@@ -151,7 +171,12 @@ class Session:
         if found is None:
             raise UnknownPictureError("no such picture")
         generator, name = found
-        return read_picture(generator.folder, name, as_png=as_png)
+        try:
+            return read_picture(generator.folder, name, as_png=as_png)
+        except InputError:
+            with self._lock:
+                self._broken.add(picture)
+            raise
 
     def _rater(self, name: str) -> _Rater:
         name = clean_name(name)
@@ -161,7 +186,10 @@ class Session:
     def _enter(self, name: str, file: RatingsFile) -> _Rater:
         who = identity(name)
         order = turns(list(self._items), rater=who, seed=self.task.asked.seed)
-        self._raters[who] = _Rater(name, order, file, standing(file.events))
+        rated = standing(file.events)
+        places = {item: place for place, item in enumerate(rated)}  # not the order's, where something was put off
+        order = tuple(sorted(order, key=lambda turn: places.get(turn.item, len(places))))
+        self._raters[who] = _Rater(name, order, file, rated)
         return self._raters[who]
 
     def _state(self, rater: _Rater) -> State:
@@ -174,7 +202,7 @@ class Session:
     def _shown(self, turn: Turn) -> Shown:
         item = self._items[turn.item]
         left, right = ([self._id(side, item, seed) for seed in item.seeds] for side in turn.sides)
-        return Shown(item.item, item.prompt, left, right)
+        return Shown(item.item, without_bidi(item.prompt), left, right)
 
     def _id(self, side: int, item: Item, seed: int) -> str:
         """An id that says nothing of its image to those who do not know the secret."""
@@ -195,6 +223,16 @@ class Session:
         return Rated(
             rater.name, item.item, answer.position, left, right, answer.choice, chosen, answer.seconds, _now(), files
         )
+
+
+def _current(rater: _Rater, item: str, position: int) -> Turn:
+    """What a rater is shown now. Raises StaleError when that is not `item` at `position`."""
+    if position != rater.position or position == len(rater.turns):
+        raise StaleError("That item has been rated already. This is where you are.")
+    turn = rater.turns[position]
+    if item != turn.item:
+        raise StaleError("That page was of another order. This is where you are.")
+    return turn
 
 
 def _now() -> str:
