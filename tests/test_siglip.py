@@ -210,8 +210,7 @@ def test_a_wrong_padding_id_is_caught_and_leaves_nothing(checkpoints, tmp_path, 
 
 
 @pytest.mark.skipif(not PHOTOS.is_dir(), reason="no DreamBooth photos here")
-def test_true_shape_equals_transformers_on_photos_and_texts(tmp_path, monkeypatch):
-    monkeypatch.setattr(parity, "PROBES", 8)  # the gate's 64 take a minute, and have tests of their own
+def test_true_shape_equals_transformers_on_photos_and_texts(tmp_path):
     folder = write_siglip(tmp_path / "siglip", SIGLIP_B_16)
     try:
         semscale_export.export(str(folder), tmp_path / "out")
