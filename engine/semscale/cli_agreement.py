@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from semscale.cli_output import emit, output_options
+from semscale.cli_output import emit, output_options, visible
 
 if TYPE_CHECKING:
     from semscale.study.agreement.agreeing import Agreement
@@ -71,7 +71,7 @@ def _print(found: Agreement) -> None:
     if found.metric is not None:
         said += ["", *_columns(found.metric.metric.name, of_metric(found.metric)), *_apart(found)]
     for line in said:
-        click.echo(_visible(line))
+        click.echo(visible(line))
 
 
 def _columns(title: str, lines: Iterable[Line]) -> list[str]:
@@ -94,8 +94,3 @@ def _apart(found: Agreement) -> list[str]:
     ]
     more = [f"  and {len(places) - SHOWN} more"] if len(places) > SHOWN else []
     return ["", f"raters and {found.metric.metric.name} differ on {len(places)}:", *said, *more]
-
-
-def _visible(text: str) -> str:
-    """The text with its control characters shown instead of obeyed."""
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)

@@ -21,3 +21,8 @@ def emit(as_json: bool, line: dict[str, Any]) -> None:
 
     if as_json:
         click.echo(json.dumps(finite(line), ensure_ascii=False))
+
+
+def visible(text: str) -> str:
+    """The text with its control characters shown instead of obeyed, for a terminal."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)

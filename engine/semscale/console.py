@@ -14,6 +14,7 @@ from rich import progress
 from rich.markup import escape
 from rich.table import Table
 
+from semscale.cli_output import visible
 from semscale.model import Progress
 
 LINE_EVERY = 10.0  # seconds between progress lines where there is no terminal
@@ -96,8 +97,8 @@ class Console:
             for model, part in [*entry["by_model"].items(), ("all", entry)]:
                 counted = _count(part["n"], part["per"])
                 table.add_row(
-                    escape(_on_one_line(name)),
-                    escape(_on_one_line(model)),
+                    escape(visible(name)),
+                    escape(visible(model)),
                     _number(part["value"]),
                     _interval(part),
                     counted,
@@ -108,12 +109,12 @@ class Console:
     def failures(self, failed: pa.Table) -> None:
         """Every input that failed, one a line: reason, name, what to do."""
         for key, reason, message in zip(*(column.to_pylist() for column in failed.columns), strict=True):
-            self.say(f"{reason}  {_on_one_line(key)}  {_on_one_line(message)}")
+            self.say(f"{reason}  {visible(key)}  {visible(message)}")
 
     def verification(self, path: str, found: Any) -> None:
         """What was found wrong with a store."""
         for problem in found.problems:
-            self.say(f"{_on_one_line(problem.file)}: {problem.what}{' (mended)' if problem.mended else ''}")
+            self.say(f"{visible(problem.file)}: {problem.what}{' (mended)' if problem.mended else ''}")
         state = "whole" if not found.problems else f"{_count(len(found.problems), 'problem')}"
         self.say(
             f"{path}: {state}; {found.n_finished} of {_count(found.n_shards, 'shard')}, "
@@ -192,11 +193,6 @@ def _lines_about(summary: dict[str, Any]) -> Iterator[str]:
 
 def _count(n: int, noun: str) -> str:
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
-
-
-def _on_one_line(text: str) -> str:
-    """The text with its control characters shown instead of obeyed."""
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def _speed(rate: float) -> str:

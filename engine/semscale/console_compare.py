@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
+from semscale.cli_output import visible
 from semscale.console import Console
 from semscale.report.format import plural
 from semscale.stats.comparison import summarise
@@ -53,11 +54,6 @@ class CompareConsole(Console):
         """Which rows of two lists are not the same prompt."""
         for line in _told(found, files):
             self.say(visible(line))
-
-
-def visible(text: str) -> str:
-    """The text with its control characters shown instead of obeyed."""
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def _models(compared: ComparedMetric, labels: Sequence[str]) -> Table:

@@ -7,7 +7,8 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from semscale.console import Console, _on_one_line
+from semscale.cli_output import visible
+from semscale.console import Console
 from semscale.report.format import plural
 from semscale.study.importing.importers import Study
 from semscale.study.importing.published import KINDS
@@ -24,12 +25,12 @@ class ImportConsole(Console):
             found = list(group)
             self.say(f"{kind} ({len(found)}): {KINDS[kind]}")
             for oddity in found[:LINES]:
-                self.say(f"  {_on_one_line(oddity.where)}: {_on_one_line(oddity.message)}")
+                self.say(f"  {visible(oddity.where)}: {visible(oddity.message)}")
             if len(found) > LINES:
                 self.say(f"  and {len(found) - LINES} more, in {oddities}")
         for model, counts in told["models"].items():
             counted = f"{plural(counts['n_images'], 'image')} of {plural(counts['n_prompts'], 'prompt')}"
-            self.say(f"{_on_one_line(model)}: {counted}")
+            self.say(f"{visible(model)}: {counted}")
         odd = "1 oddity" if len(study.oddities) == 1 else f"{len(study.oddities):,} oddities"
         self.say(f"{plural(len(study.images), 'image')}, {odd}; score with:")
         self.say(f"semscale score {told['out']}")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from rich.cells import cell_len, set_cell_size
 
-from semscale.console import Console, _on_one_line
+from semscale.cli_output import visible
+from semscale.console import Console
 from semscale.find import Found
 from semscale.indexing import Indexed, told
 from semscale.report.format import duration
@@ -27,9 +28,7 @@ class SearchConsole(Console):
             self.say(found.note)
         self.say(found.how)
         rows = [("rank", "similarity", "key", "group")]
-        rows += [
-            (str(hit.rank), f"{hit.similarity:.4f}", *map(_on_one_line, (hit.key, hit.group))) for hit in found.hits
-        ]
+        rows += [(str(hit.rank), f"{hit.similarity:.4f}", *map(visible, (hit.key, hit.group))) for hit in found.hits]
         widest = max(cell_len(key) for _, _, key, _ in rows)
         for rank, similarity, key, group in rows:  # names are to be copied, so they stay on one line
             self.say(f"{rank:>4}  {similarity:>10}  {set_cell_size(key, widest)}  {group}".rstrip())
