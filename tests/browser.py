@@ -97,6 +97,12 @@ class Page:
         assert not problem, f"{url}: {problem}"
         self.wait("document.readyState === 'complete' && location.href !== 'about:blank'")
 
+    def reload(self):
+        """Load the page again and wait until the new document, not the old one, is loaded."""
+        self.js("document.isOld = true")
+        self.call("Page.reload")
+        self.wait("document.readyState === 'complete' && !document.isOld")
+
     def js(self, expression):
         """The value of a JavaScript expression, a promise's when it is settled."""
         answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
