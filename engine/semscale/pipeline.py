@@ -111,7 +111,7 @@ def _pass(work: _Work, targets: Sequence[Target], shards: Sequence[Shard]) -> di
     batch_size, clock = work.settings.batch_size, work.clock
     assert batch_size is not None, "who runs the pipeline knows the back end"
     with closing(_preparer(work, targets)) as prepare:
-        items = _items(work.source, targets[0].store, work.index, shards)
+        items = _items(work, targets[0].store, shards)
         depth = 4 * prepare.threads + (0 if prepare.resizes else batch_size)
         prepared = prepare.resized(ordered_map(prepare, items, workers=prepare.threads, depth=depth))
         batches = ahead(_batches(prepared, batch_size), BATCHES_AHEAD)
@@ -138,16 +138,18 @@ def _preparer(work: _Work, targets: Sequence[Target]) -> Preparer:
     )
 
 
-def _items(source: Source, store: Store, index: plan.KeyIndex, shards: Sequence[Shard]) -> Iterator[Item]:
+def _items(work: _Work, store: Store, shards: Sequence[Shard]) -> Iterator[Item]:
     """Every item of the shards, read in one pass over the source."""
-    asked, found_at = itertools.tee(places(store, index, {shard.index: shard for shard in shards}))
-    found = source.read(place for *_, place in found_at if place >= 0)
+    asked, found_at = itertools.tee(places(store, work.index, {shard.index: shard for shard in shards}))
+    found = work.source.read(place for *_, place in found_at if place >= 0)
     for shard, position, key, uri, place in asked:
         if place < 0:
             gone = Failure(key, uri, "missing", "listed by an earlier run, no longer there; restore it")
             yield Item(shard, position, gone)
         else:
-            yield Item(shard, position, next(found))
+            with work.clock.stage("read"):
+                sample = next(found)
+            yield Item(shard, position, sample)
 
 
 def _batches(prepared: Iterable[tuple[Shard, Pixels | Failure]], size: int) -> Iterator[Batch]:

@@ -103,8 +103,7 @@ class Preparer:
         """The pixels of one item, or why there are none."""
         if isinstance(item.sample, Failure):
             return item.shard, item.sample
-        with self._clock.stage("decode"):
-            return item.shard, self._pixels(item.sample, item.position)
+        return item.shard, self._pixels(item.sample, item.position)
 
     def resized(self, prepared: Iterable[tuple[Shard, Pixels | Failure]]) -> Iterator[tuple[Shard, Pixels | Failure]]:
         """The same items in the same order, whole images resized on the device, many at once. For one thread."""
@@ -131,16 +130,19 @@ class Preparer:
         torch.set_num_threads(1)  # per thread: the pool is the parallelism, nested threads only fight over the cores
         sizes = dict.fromkeys(None if self._exact else spec.size for spec in self._specs)
         try:
-            images = {size: self._decoded(sample, position, size) for size in sizes}
+            with self._clock.stage("decode"):
+                images = {size: self._decoded(sample, position, size) for size in sizes}
         except InputError as error:
             return _failure(sample, error)
         image = next(iter(images.values()))
         if self._look is not None:
             self._look(sample.key, image)
         whole = self._resizer is not None and self._resizer.fits(*image.shape[:2])
-        made = {} if whole else {spec: self._made(images, spec) for spec in dict.fromkeys(self._specs)}
+        with self._clock.stage("preprocess"):
+            made = {} if whole else {spec: self._made(images, spec) for spec in dict.fromkeys(self._specs)}
         pixels = (image,) if whole else tuple(made[spec] for spec in self._specs)
-        digest = hashlib.sha256(sample.image).hexdigest()
+        with self._clock.stage("hash"):
+            digest = hashlib.sha256(sample.image).hexdigest()
         width, height = (None if self._exact else jpeg_size(sample.image)) or (image.shape[1], image.shape[0])
         return Pixels(replace(sample, image=b""), pixels, whole, width, height, digest)
 
