@@ -115,7 +115,9 @@ class Run:
         return deviation(self._truth.rows, actual, np.concatenate(indices), precision=self.candidate.precision)
 
 
-def bench_tower(subject: Subject, wanted: Sequence[Candidate], *, batch_sizes: Sequence[int], repeats: int) -> Found:
+def bench_tower(
+    subject: Subject, wanted: Sequence[Candidate], *, batch_sizes: Sequence[int], repeats: int, seconds: float = 0.0
+) -> Found:
     """Time every candidate that runs here at every batch size, and the roofs, all in turn in the same rounds.
 
     Raises ModelError when the reference itself does not open.
@@ -125,7 +127,9 @@ def bench_tower(subject: Subject, wanted: Sequence[Candidate], *, batch_sizes: S
         runs, absent = _runs(subject, wanted, truth, batch_sizes, stack)
         kinds = dict.fromkeys((run.candidate.device, run.candidate.precision) for run in runs)
         products = [product for kind in kinds for product in roof.products(*kind)]
-        timings = measure({run.name: run for run in runs} | roof.contestants(products), repeats=repeats)
+        timings = measure(
+            {run.name: run for run in runs} | roof.contestants(products), repeats=repeats, seconds=seconds
+        )
     best = _best([roof.roof_of(product, timings[roof.contestant_name(product)]) for product in products])
     rows = [_row(run, timings, subject.flops, best) for run in runs]
     return Found(subject, rows, absent, list(best.values()))

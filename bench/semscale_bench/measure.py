@@ -6,6 +6,10 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+
+MOST_ROUNDS = 100
+_PROCESS = Path("/proc/self")  # Linux
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +19,7 @@ class Timing:
     name: str
     units: int  # items done in one go
     seconds: tuple[float, ...]  # of each repeat
+    peak_bytes: int | None = None  # resident, of the whole process while it warmed up; None where unknown
 
     @property
     def median(self) -> float:
@@ -35,13 +40,35 @@ class Timing:
 Contestant = Callable[[], int]  # does the work once, checks the outcome, returns how many items it did
 
 
-def measure(contestants: Mapping[str, Contestant], *, repeats: int) -> dict[str, Timing]:
-    """Run every contestant once to warm up, then `repeats` rounds in turn, so that a slow minute hits all alike."""
-    units = {name: run() for name, run in contestants.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in contestants}
-    for _ in range(repeats):
+def measure(contestants: Mapping[str, Contestant], *, repeats: int, seconds: float = 0.0) -> dict[str, Timing]:
+    """Run every contestant once to warm up, then in rounds, in turn, so that a slow minute hits all alike.
+
+    There are `repeats` rounds, and more until each contestant has taken `seconds`.
+    """
+    warm = {name: _with_peak(run) for name, run in contestants.items()}
+    taken: dict[str, list[float]] = {name: [] for name in contestants}
+    for turn in range(max(repeats, MOST_ROUNDS)):
+        if turn >= repeats and all(sum(each) >= seconds for each in taken.values()):
+            break
         for name, run in contestants.items():
             start = time.perf_counter()
-            assert run() == units[name], f"{name}: another number of items than in the warm-up"
-            seconds[name].append(time.perf_counter() - start)
-    return {name: Timing(name, units[name], tuple(taken)) for name, taken in seconds.items()}
+            assert run() == warm[name][0], f"{name}: another number of items than in the warm-up"
+            taken[name].append(time.perf_counter() - start)
+    return {name: Timing(name, units, tuple(taken[name]), peak) for name, (units, peak) in warm.items()}
+
+
+def share_of(timing: Timing, roof: Timing) -> float:
+    """A rate over the roof's of the same round, at the median of the rounds."""
+    scale = timing.units / roof.units
+    return statistics.median(scale * theirs / ours for ours, theirs in zip(timing.seconds, roof.seconds, strict=True))
+
+
+def _with_peak(run: Contestant) -> tuple[int, int | None]:
+    """What `run` returns, and the most memory that the process held meanwhile."""
+    try:
+        (_PROCESS / "clear_refs").write_text("5", encoding="ascii")  # forgets the peak so far
+    except OSError:  # elsewhere than on Linux, or where it is forbidden
+        return run(), None
+    units = run()
+    lines = (_PROCESS / "status").read_text(encoding="ascii").splitlines()
+    return units, next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))

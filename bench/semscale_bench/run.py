@@ -1,230 +1,124 @@
-"""The `semscale bench` command: a table for people, and one line of JSON for programs."""
+"""The `semscale bench` command: cases in turn, a table for people, and one line of JSON for programs."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import shlex
+import itertools
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import click
 import rich.console
-from rich.table import Table
 
 from semscale.encoders import BACK_ENDS
-from semscale_bench.machine import machine
-from semscale_bench.measure import Timing, measure
-from semscale_bench.metric_data import JOBS, Sizes
+from semscale.errors import SemscaleError
+from semscale_bench import rows
+from semscale_bench.cases import CASES, run_case
+from semscale_bench.line import write_line
+from semscale_bench.plan import Plan
+from semscale_bench.rows import Outcome
+from semscale_bench.studies import HELP, STUDIES, sizes
 
-SETTINGS = ((5, 4), (5, 20), (10, 4), (30, 4), (30, 20), (100, 4))  # groups and images of each in `coverage`
+SEVERAL = "run"  # the command behind `semscale bench [CASE]...`
+DEFAULTS = Plan()
+WIDTH = 200  # characters; wider than a pipe is taken for, so that no number is cut
+HELP_NAMES = {"-h", "--help"}
+WRONG = 1  # exit status: an output was further off than it may be, or a case did not run
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Cases(click.Group):
+    """A group whose cases may be named one after the other: `bench decode encode --seconds 5`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """A case alone that knows every option is a command of its own; all else is what `run` is given."""
+        named = list(itertools.takewhile(lambda argument: not argument.startswith("-"), args))
+        asked = {argument.partition("=")[0] for argument in args if argument.startswith("-")}
+        study = self.commands.get(named[0]) if len(named) == 1 else None
+        alone = study is not None and asked <= {*HELP_NAMES, *_options(study)}
+        return super().parse_args(ctx, args if alone or asked & HELP_NAMES else [SEVERAL, *args])
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The help of `run`, and which cases have options of their own."""
+        several = self.commands[SEVERAL]
+        with click.Context(several, info_name=ctx.info_name, parent=ctx.parent) as inner:
+            several.format_help(inner, formatter)
+        with formatter.section("Cases"):
+            formatter.write_dl([(name, case.summary + "" if case.quick else f"{case.summary} (not quick)")
+                                for name, case in CASES.items()])  # fmt: skip
+        with formatter.section("Cases with options of their own, when named alone (see CASE --help)"):
+            formatter.write_dl([(each.name or "", each.get_short_help_str(80)) for each in STUDIES])
+
+
+def _options(command: click.Command) -> list[str]:
+    return [name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)]
+
+
+@click.group(cls=_Cases, context_settings=HELP)
 def bench() -> None:
-    """Measure throughput against the measured ceiling of this machine and against the usual way."""
+    """Measure throughput, stage by stage, against the measured roof of this machine."""
 
 
-@bench.command()
-@click.option(
-    "--images", type=click.IntRange(1000), default=1_000_000, show_default=True, help="Embeddings, 20 a group."
-)
-@click.option("--repeats", type=click.IntRange(1), default=5, show_default=True)
-@click.option("--save", type=click.Path(path_type=Path, dir_okay=False), help="Write the JSON line here too.")
-def scores(images: int, repeats: int, save: Path | None) -> None:
-    """All consistency scores of stored embeddings: groups a second."""
-    from semscale_bench.scores import contestants, write_store
+@bench.command(SEVERAL, hidden=True)
+@click.argument("cases", nargs=-1, metavar="[CASE]...")
+@click.option("--model", default=DEFAULTS.model, show_default=True,
+              help="B/32, L/14 or another shape, with random weights; or whatever `semscale score` takes.")  # fmt: skip
+@click.option("--backend", type=click.Choice(["auto", *(name for name in BACK_ENDS if name != "fake")]),
+              default="auto", show_default=True, help="What runs the encoder.")  # fmt: skip
+@click.option("--precision", metavar="fp32|tf32|fp16|bf16|int8", help="Of the encoder. [default: the back end's]")
+@click.option("--batch-sizes", default="", callback=sizes,
+              help="Images a batch, as in 1,8,32; `pipeline` takes the largest. [default: the case's]")  # fmt: skip
+@click.option("--data", type=click.Path(path_type=Path, exists=True, file_okay=False),
+              help="Your own images. [default: generated ones of four kinds]")  # fmt: skip
+@click.option("--seconds", type=click.FloatRange(0), default=DEFAULTS.seconds, show_default=True,
+              help="How long each contestant is timed at least.")  # fmt: skip
+@click.option("--repeats", type=click.IntRange(1), default=DEFAULTS.repeats, show_default=True, help="Rounds at least.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the JSON line here too.")
+@click.option("--compare", "compared", nargs=2, type=click.Path(path_type=Path), metavar="A B",
+              help="Measure nothing: say what changed from the file A to the file B beyond the noise.")  # fmt: skip
+def several(cases: tuple[str, ...], out: Path | None, compared: tuple[Path, Path] | None, **plan: Any) -> None:
+    """Measure throughput, stage by stage, against the measured roof of this machine.
 
-    with tempfile.TemporaryDirectory() as folder:
-        store = write_store(Path(folder), images)
-        found = measure(contestants(store), repeats=repeats)
-    _report(
-        f"{images} embeddings of 512 dimensions in groups of 20, float64, from the page cache", "groups", found, save
-    )
-
-
-@bench.command()
-@click.argument("source", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--checkpoint", type=click.Path(path_type=Path, exists=True, file_okay=False),
-              help="CLIP checkpoint folder. [default: ViT-B/32 with random weights]")  # fmt: skip
-@click.option("--repeats", type=click.IntRange(1), default=5, show_default=True)
-@click.option("--save", type=click.Path(path_type=Path, dir_okay=False), help="Write the JSON line here too.")
-def folder(source: Path, checkpoint: Path | None, repeats: int, save: Path | None) -> None:
-    """A folder of images to stored embeddings: images a second."""
-    from semscale_bench.folder import contestants
-    from semscale_bench.random_clip import VIT_B_32, write_clip
-
-    with tempfile.TemporaryDirectory() as work:
-        chosen = checkpoint or write_clip(Path(work) / "random-vit-b-32", VIT_B_32)
-        found = measure(contestants(source, chosen, Path(work)), repeats=repeats)
-    name = "random ViT-B/32" if checkpoint is None else str(checkpoint)
-    _report(
-        f"files from the page cache to float32 embeddings on disk, {name}, ONNX Runtime on the CPU",
-        "images",
-        found,
-        save,
-    )
-
-
-def _sizes(_context: click.Context, _option: click.Parameter, text: str) -> tuple[int, ...]:
-    if not all(part.isdecimal() and int(part) > 0 for part in text.split(",")):
-        raise click.BadParameter(f"{text!r}: whole numbers above 0, with commas between them, such as 1,8,32")
-    return tuple(dict.fromkeys(int(part) for part in text.split(",")))
-
-
-@bench.command()
-@click.option("--model", "models", multiple=True, default=("B/32",), show_default=True,
-              help="B/32, B/16, L/14, L/14@336, H/14, bigG/14 or tiny, with random weights; a checkpoint folder; or "
-              "a folder that was exported, with its checkpoint beside the towers.")  # fmt: skip
-@click.option("--backend", "backends", type=click.Choice([name for name in BACK_ENDS if name != "fake"]), multiple=True,
-              help="Back ends, in every precision. [default: all]")  # fmt: skip
-@click.option("--batch-sizes", default="1,8,32,256", show_default=True, callback=_sizes, help="Inputs a batch.")
-@click.option("--tower", type=click.Choice(["image", "text", "both"]), default="image", show_default=True)
-@click.option("--repeats", type=click.IntRange(1), default=5, show_default=True)
-@click.option("--save", type=click.Path(path_type=Path, dir_okay=False), help="Write the JSON line here too.")
-def encoders(models: tuple[str, ...], backends: tuple[str, ...], batch_sizes: tuple[int, ...], tower: str,
-             repeats: int, save: Path | None) -> None:  # fmt: skip
-    """Every back end and precision that runs here: images a second.
-
-    What does not run is listed with the reason. Exits with 1 when nothing runs, or an output differs from float32 by
-    more than it may.
+    Without CASE all quick cases run. Every contestant warms up, then all take turns; each row has the median rate, the
+    spread of the rounds, and how far the output was from the reference. The last line is one JSON object. Exits with 1
+    when an output is wrong or a case does not run.
     """
-    from semscale_bench import encoders_report as report
-    from semscale_bench.candidates import candidates
-    from semscale_bench.encoders import bench_tower
-    from semscale_bench.subjects import TOWERS, exported, subject
-
-    console, everything = rich.console.Console(highlight=False, soft_wrap=True, width=report.WIDTH), []
-    for model in models:
-        with exported(model) as folder:
-            for kind in TOWERS if tower == "both" else (tower,):
-                found = bench_tower(subject(model, folder, kind), candidates(backends), batch_sizes=batch_sizes,
-                                    repeats=repeats)  # fmt: skip
-                console.print(report.table(found))
-                console.print(*report.lines(found), sep="\n", markup=False)
-                everything.append(found)
-    regime = "the gate's probes in memory to embeddings in memory, copies to and from a GPU included"
-    _line({"regime": regime, "command": _command(), "encoders": [report.values(each) for each in everything]}, save)
-    if wrong := [sentence for found in everything for sentence in report.wrong(found)]:
-        click.echo("\n".join(wrong), err=True)
-        sys.exit(1)
+    console = rich.console.Console(highlight=False, soft_wrap=True, width=WIDTH)
+    if compared is not None:
+        _compare(console, *compared)
+        return
+    if unknown := [name for name in cases if name not in CASES]:
+        raise click.UsageError(f"no case {unknown[0]!r}; there are {', '.join(CASES)}")
+    names = cases or tuple(name for name, case in CASES.items() if case.quick)
+    found = [_run(console, name, Plan(**plan)) for name in dict.fromkeys(names)]
+    problems = rows.wrong(found)
+    write_line(rows.values(found), out)
+    if problems:
+        click.echo("\n".join(problems), err=True)
+    if problems or any(not outcome.rows for outcome in found):
+        sys.exit(WRONG)
 
 
-@bench.command()
-@click.option("--trials", type=click.IntRange(10), default=400, show_default=True, help="Simulated studies a row.")
-def coverage(trials: int) -> None:
-    """How often each kind of 95 % interval holds the truth, in simulation."""
-    from semscale_bench.coverage import simulate
-
-    cells = [simulate(spread, groups, n, trials=trials) for spread in (0.0, 0.15, 0.5) for groups, n in SETTINGS]
-    table = Table(
-        title="share of 95 % intervals that hold the true mean", title_justify="left", box=None, pad_edge=False
-    )
-    for column in ("spread", "groups", "n", *cells[0].covered):
-        table.add_column(column, justify="right")
-    for cell in cells:
-        table.add_row(f"{cell.spread}", str(cell.groups), str(cell.n), *(f"{v:.2f}" for v in cell.covered.values()))
-    rich.console.Console(highlight=False, soft_wrap=True).print(table)
-    click.echo(json.dumps([dataclasses.asdict(cell) for cell in cells]))
+def _run(console: rich.console.Console, name: str, plan: Plan) -> Outcome:
+    """Run a case and show it; one that cannot run at all is an outcome without rows."""
+    try:
+        found = run_case(name, plan)
+    except SemscaleError as error:
+        found = Outcome(name, "", [], absent=[str(error)])
+    console.print(f"{name}: {found.regime or 'did not run'}", markup=False)
+    if found.rows:
+        console.print(rows.table([found]))
+    console.print(*found.sentences, *(f"not run: {absent}" for absent in found.absent), "", sep="\n", markup=False)
+    return found
 
 
-@bench.command()
-@click.option("--images", "sizes", type=click.IntRange(1), multiple=True, default=(2_000, 10_000, 50_000),
-              show_default=True, help="Images of a run; several to see what grows.")  # fmt: skip
-@click.option("--listed", type=click.IntRange(0), default=10_000_000, show_default=True, help="Names to list and plan.")
-@click.option("--save", type=click.Path(path_type=Path, dir_okay=False), help="Write the JSON line here too.")
-def memory(sizes: tuple[int, ...], listed: int, save: Path | None) -> None:
-    """Peak memory of a run, by the number of its images, and of a listing of millions."""
-    from semscale_bench.memory import peak
+def _compare(console: rich.console.Console, a: Path, b: Path) -> None:
+    from semscale_bench import comparing
 
-    found = [peak("embed", images) for images in sizes] + ([peak("list", listed)] if listed else [])
-    table = Table(title="resident memory of a fresh process", title_justify="left", box=None, pad_edge=False)
-    for column in ("regime", "images", "peak MB", "libraries MB", "of the smallest", "seconds"):
-        table.add_column(column, justify="left" if column == "regime" else "right")
-    for row in found:
-        share = f"{row.peak_bytes / found[0].peak_bytes:.3f}x" if row.regime == "embed" else "-"
-        numbers = (f"{row.peak_bytes / 1e6:.0f}", f"{row.base_bytes / 1e6:.0f}", share, f"{row.seconds:.0f}")
-        table.add_row(row.regime, f"{row.images}", *numbers)
-    rich.console.Console(highlight=False, soft_wrap=True).print(table)
-    _line({"rows": [dataclasses.asdict(row) for row in found]}, save)
+    found = comparing.compare(a, b)
+    console.print(comparing.table(found))
+    console.print(*comparing.sentences(found), sep="\n", markup=False)
+    write_line({"case": "compare", **comparing.values(found)}, None)
 
 
-@bench.command()
-@click.option("--images", type=click.IntRange(100), help="Vectors to join. [default: 20000; 1000000 on a GPU]")
-@click.option("--full/--timed-blocks", "whole", default=None,
-              help="All pairs, or a part, extrapolated. [default: a part on a CPU from 500000 vectors]")  # fmt: skip
-@click.option("--gpu/--no-gpu", default=True, show_default=True, help="Use the GPU where torch finds one.")
-@click.option("--memory/--no-memory", default=True, show_default=True,
-              help="Run each once more, in a process of its own, for its peak memory.")  # fmt: skip
-@click.option("--beside", "rivals", multiple=True, metavar="NAME",
-              help="Only these others, by a part of their names, such as 'faiss flat'; may be repeated.")  # fmt: skip
-@click.option("--repeats", type=click.IntRange(1), default=5, show_default=True)
-@click.option("--save", type=click.Path(path_type=Path, dir_okay=False), help="Write the JSON line here too.")
-def pairs(
-    images: int | None,
-    whole: bool | None,
-    gpu: bool,
-    memory: bool,
-    rivals: tuple[str, ...],
-    repeats: int,
-    save: Path | None,
-) -> None:
-    """All pairs above a threshold, and the nearest 10 of each, beside FAISS, torch and scikit-learn."""
-    from semscale_bench import pairs_report as report
-    from semscale_bench.pair_entries import case_of
-    from semscale_bench.pairs import bench_pairs
-
-    found = bench_pairs(case_of(images, whole=whole, gpu=gpu), repeats=repeats, memory=memory, rivals=rivals)
-    console = rich.console.Console(highlight=False, soft_wrap=True, width=report.WIDTH)
-    console.print(report.table(found))
-    console.print(*report.lines(found), sep="\n", markup=False)
-    _line({**report.values(found), "command": _command()}, save)
-
-
-@bench.command()
-@click.option("--rows", type=click.IntRange(4096), default=50_000, show_default=True,
-              help="Features of either set in fid and kid subsets; where all pairs meet, the first 10000.")  # fmt: skip
-@click.option("--peers", "python", metavar="PYTHON",
-              type=click.Path(path_type=Path, exists=True, dir_okay=False, executable=True),
-              help="Interpreter of an environment with torch-fidelity, prdc and vendi-score, such as "
-              ".venv-parity/bin/python of `make parity`. [default: without them]")  # fmt: skip
-@click.option("--only", "jobs", type=click.Choice(JOBS), multiple=True, help="Only this; may be repeated.")
-@click.option("--repeats", type=click.IntRange(1), default=3, show_default=True)
-@click.option("--save", type=click.Path(path_type=Path, dir_okay=False), help="Write the JSON line here too.")
-def metrics(rows: int, python: Path | None, jobs: tuple[str, ...], repeats: int, save: Path | None) -> None:
-    """FID, KID, precision and recall, and Vendi score from features, beside other packages."""
-    from semscale_bench import metrics_report as report
-    from semscale_bench.metrics_bench import bench_metrics
-
-    found = bench_metrics(Sizes(rows), repeats=repeats, jobs=jobs or JOBS, python=python)
-    console = rich.console.Console(highlight=False, soft_wrap=True, width=report.WIDTH)
-    console.print(report.table(found))
-    console.print(*report.lines(found), sep="\n", markup=False)
-    _line({**report.values(found), "command": _command()}, save)
-
-
-def _report(regime: str, unit: str, found: dict[str, Timing], save: Path | None) -> None:
-    table = Table(title=regime, title_justify="left", box=None, pad_edge=False)
-    for column in ("", f"{unit}/s", "median s", "spread", "of semscale"):
-        table.add_column(column, justify="left" if not column else "right")
-    ours = found["semscale"].rate
-    for name, timing in found.items():
-        row = (f"{timing.rate:.1f}", f"{timing.median:.3f}", f"{timing.spread:.0%}", f"{timing.rate / ours:.4g}x")
-        table.add_row(name, *row)
-    rich.console.Console(highlight=False, soft_wrap=True).print(table)
-    rows = [{**dataclasses.asdict(t), "rate": t.rate, "median": t.median, "spread": t.spread} for t in found.values()]
-    _line({"regime": regime, "unit": unit, "timings": rows}, save)
-
-
-def _line(values: dict[str, Any], save: Path | None) -> None:
-    """Print the JSON line, with the machine, and write it to `save` where one was given."""
-    line = json.dumps({**values, "machine": machine()})
-    click.echo(line)
-    if save is not None:
-        save.write_text(line + "\n", encoding="utf-8")
-
-
-def _command() -> str:
-    return shlex.join(["semscale", *sys.argv[1:]])
+for study in STUDIES:
+    bench.add_command(study)
