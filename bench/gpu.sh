@@ -3,7 +3,7 @@
 #   the gpu tests; then, for random weights at the shapes B/32, B/16, L/14 and L/14@336: export, TensorRT engines, the
 #   numeric gate, and torch fp16 (eager and compiled), the CUDA provider and TensorRT side by side; then a join of
 #   1,000,000 vectors with themselves beside torch and FAISS, which has no rehearsal.
-# Writes bench/results/DATE-gpu-NAME.json and .log. What refuses to run is in them, with its reason, and the rest goes on.
+# Writes bench/results/gpu_NAME_DATE.json and .log. What refuses to run is in them, with its reason, and the rest goes on.
 # Exits with 1 when a test or a gate failed, with 2 at once where there is no NVIDIA driver.
 #   bench/gpu.sh --rehearse   the same steps with a tiny shape on the processor, nothing kept: a test of this script
 #   bench/gpu.sh --help       other options

@@ -58,7 +58,7 @@ def _helps(command: click.Command, name: str, parent: click.Context | None = Non
     context = command.make_context(name, [], parent=parent, resilient_parsing=True, terminal_width=HELP_WIDTH)
     yield context.command_path, command.get_help(context)
     below: Mapping[str, click.Command] = command.commands if isinstance(command, click.Group) else {}
-    for inner in sorted(below):
+    for inner in sorted(name for name, each in below.items() if not each.hidden):
         yield from _helps(bench if below[inner].name == "bench" else below[inner], inner, context)
 
 

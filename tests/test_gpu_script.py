@@ -94,7 +94,7 @@ class TestWhole:
     def run(self, monkeypatch, tmp_path, todo):
         monkeypatch.setattr(gpu, "steps", lambda *_, **__: iter(todo))
         done = CliRunner().invoke(gpu.main, ["--results", str(tmp_path / "results")])
-        (record,) = (tmp_path / "results").glob("*-gpu-nvidia-h200.json")
+        (record,) = (tmp_path / "results").glob("gpu_nvidia-h200_*.json")
         assert record.with_suffix(".log").is_file()
         return done, json.loads(record.read_text())
 
@@ -127,7 +127,7 @@ class TestWhole:
 
 def test_the_script_is_rehearsed_with_its_steps(tmp_path):
     done = script("--rehearse", "--no-tests", "--results", str(tmp_path))
-    (record,) = tmp_path.glob("*-gpu-rehearsal.json")
+    (record,) = tmp_path.glob("gpu_rehearsal_*.json")
     found = {step["step"]["name"]: step for step in json.loads(record.read_text())["steps"]}
     assert list(found) == ["export", "engines fp16", "engines fp32", "gate", "encoders"]
     assert found["export"]["status"] == 0, found["export"]["said"]

@@ -161,7 +161,7 @@ def main(models: tuple[str, ...], tests: bool, name: str | None, results: Path |
         kept = results or (Path(work) if rehearse else ROOT / "bench" / "results")
         kept.mkdir(parents=True, exist_ok=True)
         named = name or ("rehearsal" if rehearse else slug(find_gpu().name))
-        stem = kept / f"{datetime.date.today()}-gpu-{named}"
+        stem = kept / f"gpu_{named}_{datetime.date.today()}"
         todo = steps((REHEARSED,) if rehearse else models or MODELS, Path(work), tests=tests, rehearse=rehearse)
         outcomes = _run(todo, stem, {"rehearsal": rehearse, "machine": machine()})
     failed = [outcome for outcome in outcomes if outcome.failed]

@@ -29,7 +29,7 @@ from semscale_bench.plan import Plan
 COARSEST = 8  # cells of noise across an image in its coarsest octave
 OCTAVE = 0.25  # how much of an image the next finer octave covers
 EDGES = 24  # shapes drawn on an image
-OWN = 256  # images of the person's own at most, where a case asks for no other number
+OWN = 64  # images of the person's own at most, where a case asks for no other number
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +58,7 @@ class Images:
 
     name: str  # such as "jpeg 500x375", or the folder's
     files: tuple[Path, ...]
-
-    @property
-    def folder(self) -> Path:
-        """What holds all of them, for who is given folders."""
-        return Path(os.path.commonpath([file.parent for file in self.files]))
+    folder: Path  # whose listing begins with them
 
 
 def kinds(plan: Plan, folder: Path, *, names: Sequence[str] | None = None, count: int | None = None) -> list[Images]:
@@ -96,7 +92,7 @@ def own_images(folder: Path, count: int) -> Images:
     files = tuple(Path(uri) for uri in source.uris(0, min(count, len(source))))
     if not all(file.is_file() for file in files):
         raise UsageError(f"--data {folder}: its images lie in archives or are listed; give a folder of image files")
-    return Images(folder.resolve().name, files)
+    return Images(folder.resolve().name, files, folder)
 
 
 def picture(kind: Kind, seed: int) -> Image.Image:
@@ -141,4 +137,4 @@ def _written(folder: Path, name: str, count: int | None) -> Images:
         pass
     for number in range(len(first), count):
         os.link(files[number % len(first)], files[number])
-    return Images(name, files)
+    return Images(name, files, folder)

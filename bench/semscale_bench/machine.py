@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import platform
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,19 @@ def machine() -> dict[str, Any]:
         "packages": versions(PACKAGES + BACK_END_PACKAGES),
         "commit": _commit(),
     }
+
+
+def hardware(found: dict[str, Any]) -> str:
+    """A machine's processor, or its GPU, as a part of a file's name: `found` has `cpu` and `cores`, perhaps `gpu`."""
+    if found.get("gpu"):
+        return _slug(found["gpu"]["name"])
+    return f"{found['cores']}core-{_slug(found['cpu'])}"
+
+
+def _slug(name: str) -> str:
+    """Without who made it and what everybody says of theirs."""
+    makers = r"\((R|TM)\)|\b(Intel|AMD|NVIDIA|CPU|Processor|with|Graphics)\b|@.*"
+    return "-".join(re.findall(r"[a-z0-9-]+", re.sub(makers, " ", name, flags=re.IGNORECASE).lower()))
 
 
 def gpu() -> dict[str, Any] | None:

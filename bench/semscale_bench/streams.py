@@ -21,6 +21,7 @@ import numpy as np
 
 from semscale import pipeline, planning
 from semscale.cores import usable_cores
+from semscale.errors import UsageError
 from semscale.journal import Journal
 from semscale.model import Array, Sample, Shard, Source
 from semscale.pipeline import Target
@@ -97,8 +98,11 @@ def samples_of(inputs: Inputs) -> list[Sample]:
 
 
 def ready_pixels(inputs: Inputs, samples: list[Sample], work: Path) -> Array:
-    """Encoder input of every sample that decodes, (N, H, W, 3)."""
-    return np.stack([pixels for pixels in prepare(inputs, samples, work) if pixels is not None])
+    """Encoder input of every sample that decodes, (N, H, W, 3). Raises UsageError where none does."""
+    found = [pixels for pixels in prepare(inputs, samples, work) if pixels is not None]
+    if not found:
+        raise UsageError(f"{inputs.source.uri}: no image that decodes; give others")
+    return np.stack(found)
 
 
 def prepare(inputs: Inputs, samples: list[Sample], work: Path) -> list[Array | None]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 import warnings
 from dataclasses import asdict, dataclass
@@ -21,7 +20,7 @@ from parity.expected import DOUBLE, Expected
 from rich.table import Table
 
 from semscale.metrics import FewSamplesWarning
-from semscale_bench.machine import machine
+from semscale_bench.machine import hardware, machine
 
 RESULTS = Path(__file__).parents[2] / "bench" / "results"
 FINE = ("equal", "as explained")
@@ -50,7 +49,7 @@ def main() -> None:
     """Compare, print, save."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("peers", type=Path, help="what parity.peers wrote")
-    parser.add_argument("--save", type=Path, metavar="FILE", help="[default: bench/results/DATE-parity-HARDWARE.json]")
+    parser.add_argument("--save", type=Path, metavar="FILE", help="[default: bench/results/parity_HARDWARE_DATE.json]")
     options = parser.parse_args()
     theirs = json.loads(options.peers.read_text(encoding="utf-8"))
     if other := [name for name, digest in digests().items() if theirs["digests"].get(name) != digest]:
@@ -111,10 +110,8 @@ def verdict(relative: float, expected: Expected) -> str:
 
 
 def name_of(found: dict) -> str:
-    """File name from today's date and the machine, as 2026-11-21-parity-2core-xeon.json."""
-    makers = r"\((R|TM)\)|\b(Intel|AMD|CPU|Processor|with|Graphics)\b|@.*"
-    words = re.findall(r"[a-z0-9-]+", re.sub(makers, " ", found["cpu"], flags=re.IGNORECASE).lower())
-    return "-".join([f"{datetime.now(UTC):%Y-%m-%d}-parity-{found['cores']}core", *words]) + ".json"
+    """File name from today's date and the machine, as parity_2core-xeon_2026-11-21.json."""
+    return f"parity_{hardware(found)}_{datetime.now(UTC):%Y-%m-%d}.json"
 
 
 def show(rows: list[Row], left_out: dict[str, str], where: Path) -> None:

@@ -8,6 +8,7 @@ that is spent inside stage functions; with a GPU it is the share of the slowest 
 from __future__ import annotations
 
 import statistics
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +23,8 @@ from semscale_bench.towers import Tower, open_tower
 CASE = "pipeline"
 SAME = 1e-5  # cosine distance of embeddings of the same pixels in other batches, on the same back end
 GOAL = 0.95
-BATCHES = 8  # of images in a go, so that filling the stages and emptying them weighs little
+MOST, FEWEST = 8, 2  # batches of images in a go: many, so that filling the stages and emptying them weighs little
+GO_SECONDS = 4.0  # of a go, about; large images are fewer
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class _Found:
 def run(plan: Plan) -> Outcome:
     """Time the pipeline on every kind of images, and each stage alone, in turn in the same rounds."""
     with TemporaryDirectory() as work, open_tower(plan) as tower:
-        kinds = images.kinds(plan, Path(work) / "images", count=BATCHES * tower.batch_size)
+        kinds = images.kinds(plan, Path(work) / "images", count=MOST * tower.batch_size)
         found = [_kind(kind, tower, plan, Path(work)) for kind in kinds]
         regime = f"files in the page cache to float32 embeddings on disk, {plan.model}, {tower.name}, exact pixels"
         rows = [row for each in found for row in _rows(each, tower)]
@@ -48,13 +50,22 @@ def run(plan: Plan) -> Outcome:
 
 
 def _kind(kind: images.Images, tower: Tower, plan: Plan, work: Path) -> _Found:
-    inputs = streams.inputs_of(kind.folder, len(kind.files), tower)
+    inputs = streams.inputs_of(kind.folder, _count(kind, tower, work), tower)
     samples = streams.samples_of(inputs)
     pixels = streams.ready_pixels(inputs, samples, work / "journal")
     streamed = streams.Streamed(inputs, work / "store", tower.encoder.encode(pixels))
     stages = streams.roofs(inputs, samples, pixels, streamed, work)
     timed = measure({CASE: streamed, **stages}, repeats=plan.repeats, seconds=plan.seconds)
     return _Found(kind.name, timed.pop(CASE), timed, streamed.accounts[1:], streamed.worst)
+
+
+def _count(kind: images.Images, tower: Tower, work: Path) -> int:
+    """How many images make a go, whole batches, from the time that one batch takes to prepare and to encode."""
+    one = streams.inputs_of(kind.folder, min(tower.batch_size, len(kind.files)), tower)
+    samples, start = streams.samples_of(one), time.perf_counter()
+    tower.encoder.encode(streams.ready_pixels(one, samples, work / "journal"))
+    batches = round(GO_SECONDS / (time.perf_counter() - start))
+    return min(len(kind.files), tower.batch_size * max(FEWEST, min(MOST, batches)))
 
 
 def _slowest(found: _Found) -> str:

@@ -1,8 +1,8 @@
 """semscale as a contestant: `semscale.score` on a list of images into a fresh folder, in a process like the others'.
 
-A run opens its encoders, and the others' models are loaded before the clock starts; so encoders stay open from the first
-run on. The time is the run's own, which ends when all scores and tables are written; the report's pages come after it,
-and the others have none.
+A run opens its encoders, and the others' models are loaded before the clock starts; so encoders stay open from the
+first run on. The time is the run's own, which ends when all scores and tables are written; the pages of the report come
+after it, and the others have none.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 
 import semscale
 from semscale import filling
 from semscale.checked import open_checked
+from semscale.errors import InputError
 from semscale.gate import Comparison
 from semscale.model import Array, Encoder
 from semscale.settings import Settings
@@ -77,16 +79,18 @@ def write_list(task: Task, path: Path) -> Path:
 
 
 def _found(done: semscale.Run, task: Task) -> Found:
+    rows = _embeddings(done, task)
     clip = done.scores["clip-score"].value
     groups = pq.read_table(done.out / "groups.parquet").to_pydict()
     of_caption = dict(zip(groups["group"], groups["scs"], strict=True))
     consistency = tuple(of_caption[task.captions[numbers[0]]] for numbers in task.sets())
     seconds = done.summary["seconds"]["total"]
-    return Found(clip, consistency, _embeddings(done, task), seconds)
+    return Found(clip, consistency, rows, seconds)
 
 
 def _embeddings(done: semscale.Run, task: Task) -> Array:
     store = next(path for path in sorted((done.out / "stores").iterdir()) if path.is_dir())
     opened = semscale.open_store(store)
-    assert opened.metadata(["key"]).num_rows == len(task.images), f"{done.out}: images failed"
-    return opened.images[:]
+    if len(opened.images) != len(task.images):
+        raise InputError("failed", f"{len(task.images) - len(opened.images)} images failed; leave them out")
+    return opened.images.take(np.arange(len(task.images)))

@@ -18,10 +18,10 @@ from PIL import Image
 from transformers import CLIPImageProcessor, CLIPModel
 
 from semscale_bench.peers.job import Found, Model, Task
+from semscale_bench.peers.table import ONCE
 
 VERSION_OF = "transformers"
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-EACH_SET, ONCE = "each-set", "once"
 SEED = 0
 
 Loaded = tuple[CLIPModel, CLIPImageProcessor]

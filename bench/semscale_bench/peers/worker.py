@@ -1,9 +1,9 @@
 """A contestant at work: `python -m semscale_bench.peers.worker MODULE [ARGUMENT ...]`, in its own environment.
 
-Each line of standard input is a request in JSON, `{"do": "load", ...}` once and then `{"do": "work", ...}`, each line of
-standard output the answer. `load` imports the tool and, where it keeps one, loads its model; the time of `work` is taken
-here, around the work alone: from the names of files to scores. Reading the request and writing the embeddings for the
-one who asked come before and after. Runs without semscale.
+Each line of standard input is a request in JSON, `{"do": "load", ...}` once and then `{"do": "work", ...}`, each line
+of standard output the answer. `load` imports the tool and, where it keeps one, loads its model. The time of `work` is
+taken here, around the work alone: from the names of files to scores. Reading the request and writing the embeddings for
+the one who asked come before and after. Runs without semscale.
 """
 
 from __future__ import annotations
