@@ -8,7 +8,7 @@ from parity import compare, tables
 from parity.expected import Expected
 
 ROOT = Path(__file__).parents[1]
-OUTCOME = max((ROOT / "bench" / "results").glob("*-parity-*.json"))
+OUTCOME = max((ROOT / "bench" / "results").glob("parity_*.json"), key=lambda path: path.stem[-10:])  # the newest
 ROWS = json.loads(OUTCOME.read_text())["rows"]
 
 
