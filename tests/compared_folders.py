@@ -15,7 +15,7 @@ IMAGES = pa.schema(
     [
         *((name, pa.string()) for name in ("key", "uri", "model", "group", "text")),
         ("seed", pa.int64()),
-        *((name, pa.string()) for name in ("status", "reason", "message")),
+        *((name, pa.string()) for name in ("sha256", "status", "reason", "message")),
         *((name, pa.float64()) for name in ("group_similarity", "clip_score")),
     ]
 )

@@ -1,6 +1,7 @@
 """A page of the report as tests read it: its elements, its visible text, and whether its tags nest."""
 
 from html.parser import HTMLParser
+from itertools import pairwise
 
 from semscale.report.html import compose
 
@@ -61,3 +62,13 @@ def set_at(values, place, value):
     for name in place[:-1]:
         values = values[name]
     values[place[-1]] = value
+
+
+def check_outline(source):
+    """One first heading, none below that skips a rank, and a first link that leads to the content."""
+    page = Page(source)
+    ranks = [int(tag[1]) for tag, _ in page.elements if tag in {"h1", "h2", "h3", "h4", "h5", "h6"}]
+    assert ranks[0] == 1 and ranks.count(1) == 1
+    assert all(below - above <= 1 for above, below in pairwise(ranks))
+    (skip,) = page.all("a", "skip")
+    assert page.all("a")[0] == skip and [main["id"] for main in page.all("main")] == [skip["href"].removeprefix("#")]

@@ -9,10 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 from agreement_folders import MODELS, events, rated, scores, study, task, undone
 from click.testing import CliRunner
+from matplotlib.figure import Figure
 from report_fixture import HOSTILE
+from report_page import Page, check_outline, undrawn
 
 from semscale.cli_agreement import agreement
 from semscale.errors import StoreError, UsageError
+from semscale.report.html import compose
 from semscale.stats.agreement import cohen_kappa, krippendorff_alpha
 from semscale.study.agreement.agreeing import agree
 
@@ -226,18 +229,36 @@ def test_the_page_needs_nothing_and_escapes_everything(written):
     )
     assert not re.search(r"""(src|href)=["'](?!data:|#)""", page) and "url(" not in page
     assert len(re.findall(r'<img src="data:image/jpeg', page)) == 3 * 2 * 2  # items apart x models x seeds
+    check_outline(page)
     assert page.index("4 votes, the majority") < page.index("3 votes, the majority")
     assert "default-src 'none'" in page
 
 
+def test_the_report_of_the_run_shows_the_items_on_which_raters_and_metric_differ(tmp_path, monkeypatch):
+    monkeypatch.setattr(Figure, "savefig", undrawn)
+    study(tmp_path / "ratings", ANSWERS, [HOSTILE, *PROMPTS[1:]])
+    folder = scores(tmp_path / "run", values("bbabbbbbaa", prompts=[HOSTILE, *PROMPTS[1:]]), pictures=True)
+    run(tmp_path / "ratings", "--scores", folder, "-o", folder)
+    page = Page(compose(folder)[0])
+    section = page.section("agreement")
+    assert "Where raters and scs differ" in section and 'href="agreement.html"' in section
+    told = json.loads((folder / "agreement.json").read_text())["metric"]["disagreements"]
+    assert section.count('<div class="panel">') == len(told) and section.count("data:image/jpeg") == len(told) * 2 * 2
+    assert section.count(", the majority;") == section.count(", which it prefers") == len(told)
+    assert HOSTILE not in section and HOSTILE in page.words()
+    check_outline(page.source)
+
+
 def test_the_page_is_the_same_for_the_same_ratings(tmp_path):
+    from semscale.study.agreement.disagreeing import pictured
     from semscale.study.agreement.page import render
 
     study(tmp_path / "ratings", ANSWERS)
     folder = scores(tmp_path / "run", values("aaabbbbbaa"))
-    pages = [render(agree(tmp_path / "ratings", scores=[folder]), {"command": "x"}) for _ in range(2)]
+    found = [agree(tmp_path / "ratings", scores=[folder]) for _ in range(2)]
+    pages = [render(each, {"command": "x"}, pictured(each)) for each in found]
     assert pages[0] == pages[1] and "file not found" in pages[0]
-    assert "Disagreements" not in render(agree(tmp_path / "ratings"), {})
+    assert "Disagreements" not in render(agree(tmp_path / "ratings"), {}, [])
 
 
 def test_results_may_follow_the_option_one_after_the_other(tmp_path):

@@ -23,13 +23,14 @@ def test_the_last_rating_that_was_not_undone_counts(tmp_path):
     assert found.task.items[0].seeds == (3, 7)
 
 
-@pytest.mark.parametrize("torn", ['{"event": "rat', json.dumps(rated("Ann", 1, MODELS[0]))])
-def test_a_last_line_without_an_end_is_left_out_and_counted(tmp_path, torn):
-    """Even a whole one: its writer had not answered yet, and cuts it off when it comes back."""
+@pytest.mark.parametrize("kept", [14, -1, None])
+def test_half_a_last_line_is_left_out_and_counted_and_a_whole_one_counts(tmp_path, kept):
     task(tmp_path, ["one", "two"])
+    torn = json.dumps(rated("Ann", 1, MODELS[0]))[:kept]
     events(tmp_path, "Ann", [rated("Ann", 0, MODELS[0])], torn=torn)
     found = read_ratings(tmp_path)
-    assert ([each.item for each in found.ratings], found.n_torn) == (["i0"], 1)
+    expected = (["i0", "i1"], 0) if kept is None else (["i0"], 1)
+    assert ([each.item for each in found.ratings], found.n_torn) == expected
 
 
 def test_a_file_of_nothing_but_a_torn_line_has_no_rater(tmp_path):

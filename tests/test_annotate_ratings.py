@@ -86,7 +86,7 @@ def test_a_torn_line_is_cut_off_and_the_next_one_is_whole(tmp_path):
     path = tmp_path / "ann.jsonl"
     RatingsFile(path).append(event("x"))
     whole = path.read_bytes()
-    for kept in (1, len(whole) // 2, len(whole) - 1):
+    for kept in (1, len(whole) // 2, len(whole) - 2):
         path.write_bytes(whole + whole[:kept])
         assert read_events(path) == ([event("x")], kept)
         file = RatingsFile(path)
@@ -94,6 +94,18 @@ def test_a_torn_line_is_cut_off_and_the_next_one_is_whole(tmp_path):
         assert path.read_bytes() == whole
     file.append(event("y"))
     assert [each.item for each in RatingsFile(path).events] == ["x", "y"]
+
+
+def test_a_last_line_that_lacks_its_end_alone_counts_and_the_next_begins_on_its_own(tmp_path):
+    path = tmp_path / "ann.jsonl"
+    RatingsFile(path).append(event("x"))
+    path.write_bytes(path.read_bytes()[:-1])
+    file = RatingsFile(path)
+    assert file.events == [event("x")] and not file.was_torn
+    file.append(event("y"))
+    file.append(event("z"))
+    assert path.read_bytes().count(b"\n") == 3
+    assert [each.item for each in RatingsFile(path).events] == ["x", "y", "z"]
 
 
 def test_a_damaged_line_in_between_is_an_error_that_names_it(tmp_path):

@@ -1,5 +1,8 @@
+import importlib
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -8,7 +11,7 @@ from click.testing import CliRunner
 from images import write_tree
 
 import semscale
-from semscale.cli import main
+from semscale.cli import COMMANDS, main
 from semscale_bench.run import bench
 
 ROOT = Path(__file__).parents[1]
@@ -166,6 +169,54 @@ def test_every_command_has_help_and_is_in_the_readme(name, command):
     for option in command.params:
         if isinstance(option, click.Option) and option.name != "repeats":
             assert option.help, f"{name} {option.opts} has no help"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_table_of_commands_says_what_the_command_says(name):
+    assert main.commands[name].name == name
+    assert main.commands[name].get_short_help_str(limit=1000) == COMMANDS[name][1]
+
+
+def test_the_table_of_commands_has_every_command_of_every_module():
+    """In the order in which help lists them."""
+    found = set()
+    for path in Path(semscale.__file__).parent.glob("cli_*.py"):
+        for name, value in vars(importlib.import_module(f"semscale.{path.stem}")).items():
+            if isinstance(value, click.Command) and value.callback.__module__ == f"semscale.{path.stem}":
+                found.add(f"{path.stem}:{name}")
+    assert {place for place, _ in COMMANDS.values()} == found
+    assert list(COMMANDS) == sorted(COMMANDS)
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_help_lists_the_commands_as_click_does(columns):
+    """With every command imported, which `semscale --help` is spared."""
+    context = click.Context(main, info_name="semscale", terminal_width=columns, max_content_width=columns)
+    shown, wanted = context.make_formatter(), context.make_formatter()
+    main.format_commands(context, shown)
+    click.Group("semscale", commands=dict(main.commands.items())).format_commands(context, wanted)
+    assert shown.getvalue() == wanted.getvalue()
+    assert "doctor" in shown.getvalue()
+
+
+def test_the_list_of_commands_is_shown_before_any_of_them_is_imported():
+    code = (
+        "import sys; from semscale.cli import main; sys.argv = ['semscale', '--help'];"
+        "main(standalone_mode=False); print(*sorted(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    *help_lines, modules = done.stdout.splitlines()
+    assert any(line.startswith("  score ") for line in help_lines)
+    ours = {name for name in modules.split() if name.startswith("semscale")}
+    assert ours == {"semscale", "semscale.cli", "semscale.cli_output", "semscale.errors"}
+    for heavy in ("numpy", "torch", "scipy", "pyarrow", "rich", "PIL", "matplotlib", "onnxruntime", "jinja2"):
+        assert heavy not in modules.split()
+
+
+def test_a_command_that_does_not_exist_is_refused_with_what_was_meant():
+    done = call("scor")
+    assert done.exit_code == 2
+    assert "No such command 'scor'" in done.output and "score" in done.output
 
 
 def test_every_option_the_readme_shows_exists():

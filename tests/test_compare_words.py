@@ -6,12 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from semscale.report.format import plain, signed
+from semscale.report.names import apart, named
 from semscale.stats.comparison import compare
 from semscale.study.comparison.matching import advice
 from semscale.study.comparison.measured import Metric
-from semscale.study.comparison.sides import apart, named
 from semscale.study.comparison.turning import turned
-from semscale.study.comparison.words import a_is_ahead, facts, is_shown, p_words, plain, sentence, signed
+from semscale.study.comparison.words import a_is_ahead, facts, is_shown, p_words, sentence
 
 NOISE = np.random.default_rng(0).random(12)
 

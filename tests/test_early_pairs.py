@@ -101,11 +101,16 @@ def test_a_run_decodes_the_images_of_pairs_once_and_a_later_one_reads_them_again
         "backend": "fake",
     }
     found = []
-    for name, options in (("exact", {}), ("fast", {"decode": "fast"}), ("exact", {})):
+    for name, options in (
+        ("exact", {}),
+        ("close", {"decode": "close"}),
+        ("fast", {"decode": "fast"}),
+        ("exact", {}),
+    ):
         semscale.score(tmp_path / "images", out=tmp_path / name, **asked, **options)
         found.append((len(decoded), pq.read_table(tmp_path / name / "pairs.parquet").to_pydict()))
         decoded.clear()
-    (first, early), (reduced, fast), (again, repeated) = found
-    assert (first, reduced, again) == (0, 6, 6)
-    assert early == fast == repeated
+    (first, early), (close, near), (reduced, fast), (again, repeated) = found
+    assert (first, close, reduced, again) == (0, 0, 6, 6)
+    assert early == near == fast == repeated
     assert early["mse"][1] == 0 and early["mse"][0] > 0

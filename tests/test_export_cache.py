@@ -57,7 +57,7 @@ def hub_cache(folder, checkpoint, revision, monkeypatch):
     (reference := repository / "refs" / revision).parent.mkdir(parents=True)
     reference.write_text(commit)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder))
-    monkeypatch.setattr("semscale_export.checkpoint._hub_answers", lambda model, revision: False)
+    monkeypatch.setattr("semscale_export.checkpoint.hub_answers", lambda model, revision: False)
 
 
 def test_exported_folder_is_returned_as_it_is(tiny_export, tmp_path, monkeypatch):

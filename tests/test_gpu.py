@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from images import png
 from PIL import Image
 
-from semscale import gpu, run
+from semscale import device_resize, gpu, nvcodec, run
 from semscale.cli import main
 from semscale.device_resize import DeviceResizer
 from semscale.encoders import load_spec
@@ -147,9 +147,9 @@ def spec(model):
 def with_gpu(monkeypatch):
     made = []
     monkeypatch.setattr(gpu, "driver_problem", lambda: "")
-    monkeypatch.setattr(gpu.torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(gpu, "DeviceResizer", lambda spec, device: made.append(("resizer", device)) or "resizer")
-    monkeypatch.setattr(gpu, "NvDecoder", lambda device, max_pixels: made.append(("decoder", device)) or "decoder")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr(device_resize, "DeviceResizer", lambda _, device: made.append(("resizer", device)) or "resizer")
+    monkeypatch.setattr(nvcodec, "NvDecoder", lambda device, max_pixels: made.append(("decoder", device)) or "decoder")
     return made
 
 
@@ -159,6 +159,7 @@ def with_gpu(monkeypatch):
         ("tensorrt", "exact", Device("resizer", None)),
         ("cuda", "gpu", Device("resizer", "decoder")),
         ("torch", "fast", Device(None, None)),
+        ("torch", "close", Device(None, None)),
         ("onnx", "exact", Device(None, None)),
         ("onnx", "gpu", Device(None, "decoder")),
     ],
@@ -188,7 +189,7 @@ def test_decoding_on_a_gpu_without_its_library_names_the_extra(spec, with_gpu, m
     def missing(device, max_pixels):
         raise MissingDependencyError("decoding on a GPU", "nvidia-nvimgcodec", "decode-gpu")
 
-    monkeypatch.setattr(gpu, "NvDecoder", missing)
+    monkeypatch.setattr(nvcodec, "NvDecoder", missing)
     with pytest.raises(MissingDependencyError, match=r"semscale\[decode-gpu\]"):
         gpu.device_for(spec, "tensorrt", decode="gpu", settings=Settings())
 

@@ -135,7 +135,7 @@ def test_the_script_is_rehearsed_with_its_steps(tmp_path):
     assert {"image torch fp32", "text torch fp32", "image onnx int8"} <= compared
     (image,) = found["encoders"]["found"]["encoders"]
     assert (image["weights"], image["tower"]) == ("random", "image")
-    assert {"onnx fp32", "torch fp32"} <= {row["candidate"] for row in image["rows"]}
+    assert {"onnx fp32", "torch fp32"} <= {row["candidate"] for row in found["encoders"]["found"]["rows"]}
     assert "torch fp16 compiled" in {each["candidate"] for each in [*image["rows"], *image["not_run"]]}
     failed = [name for name, step in found.items() if step["failed"]]
     assert done.returncode == bool(failed), done.stdout

@@ -254,13 +254,32 @@ def test_options_that_make_no_sense_are_refused(wrong):
         run.Options(**{k: Settings(**v) if k == "settings" else v for k, v in wrong.items()})
 
 
-def test_the_fast_mode_records_the_true_size(tmp_path, model):
+def test_the_modes_differ_by_their_pixels_alone(tmp_path, model, monkeypatch):
+    """JPEGs that "fast" reduces, as the encoder is given them."""
+    (tmp_path / "images").mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(20):
+        noise = Image.fromarray(rng.integers(0, 256, (100, 100, 3), np.uint8))
+        noise.save(tmp_path / "images" / f"{number}.jpg")
+    seen, encode = {}, FakeEncoder.encode
+    for decode in ("exact", "close", "fast"):
+        seen[decode] = []
+        watch = lambda self, x, seen=seen[decode]: seen.append(x) or encode(self, x)  # noqa: E731
+        monkeypatch.setattr(FakeEncoder, "encode", watch)
+        store = run.embed(tmp_path / "images", tmp_path / decode, model=model, backend="fake", decode=decode)
+        assert store.spec.decode == decode
+    exact, close, fast = (np.concatenate(batches).astype(int) for batches in seen.values())
+    assert abs(close - exact).max() == 1  # torch's rounding, and nothing else
+    assert abs(fast - exact).max() > 1
+
+
+def test_every_mode_records_the_true_size(tmp_path, model):
     (tmp_path / "images").mkdir()
     turned = Image.Exif()
     turned[0x0112] = 6
     Image.new("RGB", (240, 180), (200, 10, 10)).save(tmp_path / "images" / "a.jpg", exif=turned)
     Image.new("RGB", (240, 180), (10, 200, 10)).save(tmp_path / "images" / "b.jpg")
-    for decode in ("exact", "fast"):
+    for decode in ("exact", "close", "fast"):
         store = run.embed(tmp_path / "images", tmp_path / decode, model=model, backend="fake", decode=decode)
         sizes = store.metadata(["width", "height"]).to_pylist()
         assert sizes == [{"width": 180, "height": 240}, {"width": 240, "height": 180}]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from report_fixture import HOSTILE, MODELS, make_tables
-from report_page import report_of
+from report_page import check_outline, report_of
 
 from semscale.report.html import compose
 
@@ -37,6 +37,10 @@ def test_hostile_text_stays_text(page):
     assert page.all("b") and "<b>copy</b>" in page.words()
 
 
+def test_headings_are_in_order_and_the_first_link_leads_to_the_content(page):
+    check_outline(page.source)
+
+
 def test_the_page_needs_nothing_else(page):
     links = [attrs[name] for _, attrs in page.elements for name in ("href", "src", "xlink:href") if name in attrs]
     assert links and all(link.startswith(("#", "data:image/jpeg", *BESIDE)) for link in links)
@@ -52,9 +56,9 @@ def test_only_the_page_s_own_script_may_run(page):
 
 def test_plots_have_words_and_their_own_ids(page):
     plots = page.all("svg", "plot")
-    assert len(plots) == 5  # two of intervals, two of distributions, one scatter
+    assert len(plots) == 7  # two of intervals, two of distributions, two of differences, one scatter
     assert all(plot["role"] == "img" and len(plot["aria-label"]) > 30 for plot in plots)
-    assert all(MODELS[2] in plot["aria-label"] for plot in plots)
+    assert all(MODELS[2] in plot["aria-label"] for plot in plots)  # the best, which is in every pair
     ids = [attrs["id"] for _, attrs in page.elements if attrs.get("id")]
     assert len(ids) == len(set(ids))
     used = {attrs["xlink:href"][1:] for _, attrs in page.elements if "xlink:href" in attrs}

@@ -8,7 +8,7 @@ pytest.importorskip("websockets")
 from browser import Browser, binary
 from report_fixture import make_tables
 
-from semscale.report import write_report
+from semscale.report.html import compose
 
 pytestmark = pytest.mark.skipif(binary() is None, reason="needs Chromium (Debian's package chromium)")
 CONTRASTS = """(() => {
@@ -34,7 +34,9 @@ VISIBLE = "document.querySelectorAll('table.sortable tbody tr:not([hidden])').le
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
-    return write_report(make_tables(tmp_path_factory.mktemp("seen"), n_images=3).write()).as_uri()
+    out = make_tables(tmp_path_factory.mktemp("seen"), n_images=3).write()
+    (out / "report.html").write_text(compose(out)[0], encoding="utf-8")  # the files beside it are not looked at
+    return (out / "report.html").as_uri()
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +88,14 @@ def test_the_table_is_sorted_by_keyboard(page):
     page.press("Enter")
     assert page.js("document.querySelectorAll('table.sortable th')[3].ariaSort") == "descending"
     assert page.js(first) != before
+
+
+def test_the_first_tab_leads_past_the_header(page):
+    page.press("Tab")
+    assert page.js("document.activeElement.className") == "skip"
+    assert page.js("document.activeElement.getBoundingClientRect().top") == 0  # it is seen when it has the focus
+    page.press("Enter")
+    assert page.js("document.activeElement.id") == "content"
 
 
 def test_numbers_behind_a_figure_open_by_keyboard(page):

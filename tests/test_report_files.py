@@ -16,7 +16,7 @@ from semscale.errors import StoreError, UsageError
 from semscale.report import write_report
 
 FIGURES = {"interval-scs", "interval-clip-score", "distribution-scs", "distribution-clip-score"}
-FIGURES |= {"consistency-by-alignment"}
+FIGURES |= {"consistency-by-alignment", "differences-scs-1", "differences-scs-2"}
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from report_fixture import HOSTILE, MODELS, group_row, make_tables, summary_of
 from report_page import report_of, undrawn
 
 import semscale
-from semscale.model import Interval, Score
+from semscale.model import BAR, LABEL, Interval, Score
 from semscale.report.groups import averaged, read_groups, widest
 from semscale.report.sensitivity import read_sensitivity
 from semscale.report.side_by_side import grids
@@ -65,9 +65,8 @@ def test_sweeps_have_figures_and_numbers(small):
     small.groups[:] = [group_row(m, f"g{i}", [], scs=60.0 + 3 * i) for m in labels for i in range(3)]
     small.summary.update(summary_of(small.groups, small.images))
     page = report_of(small)
-    assert [plot["aria-label"] for plot in page.all("svg", "plot")][-2].startswith(
-        "SCS by size, pixels, with intervals. sd: 63.00 at 64, 63.00 at 128; xl:"
-    )
+    said = "SCS by size, pixels, with intervals. sd: 63.00 at 64, 63.00 at 128; xl:"
+    assert [plot["aria-label"].startswith(said) for plot in page.all("svg", "plot")].count(True) == 1
     lines = re.findall(r'<th scope="row" class="name">(\w+)</th><td class="n">(\d+)</td>', page.section("sweeps"))
     assert lines[:6] == [(name, size) for name in ("sd", "xl") for size in ("64", "96", "128")]
     assert "figures/sweep-size-scs.png" in page.section("sweeps")
@@ -142,7 +141,8 @@ def test_how_many_images_a_prompt_needs(small):
     assert "45 With 45 images a prompt, 95 % of the scores of a prompt are within 1 % of the truth." in page.words()
     assert "more than half of the 10 images" in page.words() and "a model of another run 16 45 8 –" in page.words()
     assert "5 1.00 2.00 – 25 % drawn 10 1.00 1.00 – 25 % extrapolated" in page.words()
-    assert page.all("svg", "plot")[-1]["aria-label"].endswith("95% are within 2.00 at 5 images and 1.00 at 10 images.")
+    said = "95% are within 2.00 at 5 images and 1.00 at 10 images."
+    assert [plot["aria-label"].endswith(said) for plot in page.all("svg", "plot")].count(True) == 1
     far = plan()["recommended"] | {"n": 101}
     (out / "plan.json").write_text(json.dumps(plan(n_prompts=99, recommended=far)))
     assert read_sensitivity(out).answer.endswith(
@@ -163,19 +163,25 @@ def test_a_run_and_a_score_draw_the_same_in_a_notebook(tmp_path):
     tables.write()
     shown = Run(tables.out, tables.summary)._repr_html_()
     assert "<script" not in shown and "onerror" not in shown.replace("&gt;", "").split("<svg")[0]
-    assert shown.count("<svg") == 2 and 'role="img"' in shown and "currentColor" in shown
+    assert shown.count('<svg class="plot"') == 2 and 'role="img"' in shown and "currentColor" in shown
     value = f"<td>{tables.summary['scores']['scs']['value']:.2f}</td>"
     assert value in shown and shown.index("pixart &amp; co") < shown.index("sdxl")
     score = Run(tables.out, tables.summary).scores["scs"]._repr_html_()
     assert score.count("<tr>") == 2 and value in score and score.split("<tr>")[1].startswith("<th>score</th>")
     ElementTree.fromstring(score)
+    drawn = re.findall("<svg width.*?</svg>", shown)
+    assert drawn[-1] and drawn[3] == re.search("<svg width.*?</svg>", score)[0]  # after those of the three models
+    place, value = re.search(r'd="M([\d.]+) 2v14"', drawn[3]), tables.summary["scores"]["scs"]["value"]
+    assert float(place[1]) == pytest.approx(LABEL + BAR * value / 100, abs=0.06)
 
 
 def test_a_notebook_shows_a_run_without_files_and_a_score_without_a_value(tmp_path):
     assert Run(tmp_path, {"scores": {}})._repr_html_().startswith("<table>")
     score = Score("<b>", float("nan"), 3, None, None, {})
     assert score._repr_html_().count("<td>–</td>") == 2 and "&lt;b&gt;" in score._repr_html_()
-    assert "1.000 to 3.000" in Score("s", 2.0, 3, Interval(1.0, 3.0, 0.95, "t"), True, {})._repr_html_()
+    assert "<svg" not in score._repr_html_()
+    inside = Score("s", 2.0, 3, Interval(1.0, 3.0, 0.95, "t"), True, {})._repr_html_()
+    assert "1.000 to 3.000" in inside and f'd="M{LABEL:.1f} 9H{LABEL + BAR:.1f}"' in inside
 
 
 def test_a_run_finds_how_many_images_it_needs(tmp_path, model, monkeypatch):

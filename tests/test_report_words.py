@@ -42,7 +42,7 @@ def test_encoder_note_is_a_banner(small):
         (("n_failed",), 2, "2 inputs of"),
         (("scores", "scs", "n_clamped"), 4, "4 pairs of images with a similarity below 0"),
         (("scores", "scs", "n_excluded"), 1, "1 group with fewer than two valid images: not in the mean"),
-        (("scores", "scs", "n"), 1, "Only 1 group averaged: there is no interval between groups"),
+        (("scores", "scs", "n"), 1, "Only one group could be averaged: there is no interval between groups"),
     ],
 )
 def test_what_weakens_the_numbers_is_said(small, place, value, says):
@@ -79,7 +79,7 @@ def test_without_texts_nothing_speaks_of_a_clip_score_value(small):
     del small.summary["scores"]["clip-score"]
     small.summary["models"]["text"] = None
     page = report_of(small)
-    assert len(page.all("svg", "plot")) == 2 and len(page.all("article")) == 1
+    assert len(page.all("svg", "plot")) == 4 and len(page.all("article")) == 1
     assert "Text encoder" not in page.words() and "CLIP score" not in page.section("groups")
 
 

@@ -292,7 +292,7 @@ def test_a_contact_sheet_shows_every_hit_without_a_network(scenes, tmp_path):
     text = "two small blue cats"
     page = sheet_of(scenes / "out", "--text", text, "-k", "5", path=tmp_path / "deep" / "sheet.html")
     assert page.count("data:image/jpeg;base64,") == 5
-    assert not re.search(r"(?:src|href)=[\"'](?!data:)", page) and "http" not in page.replace("http-equiv", "")
+    assert not re.search(r"(?:src|href)=[\"'](?!data:|#)", page) and "http" not in page.replace("http-equiv", "")
     assert "default-src 'none'" in page and "prefers-color-scheme: dark" in page
     alts = re.findall(r'<img [^>]*alt="([^"]+)"', page)
     assert len(alts) == 5 and all(alt.startswith(f"Result {i}") for i, alt in enumerate(alts, start=1))

@@ -123,7 +123,7 @@ def ended(process):
     return out, process.returncode
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_to_the_parent_reaches_the_child(tmp_path, number):
     if signal.getsignal(number) is signal.SIG_IGN:
         pytest.skip(f"{number.name} is ignored here, as under nohup, and is left ignored")
@@ -133,7 +133,7 @@ def test_a_signal_to_the_parent_reaches_the_child(tmp_path, number):
 
 
 def test_ctrl_c_reaches_the_child_once_and_the_parent_waits_for_it(tmp_path):
-    process, _ = started(tmp_path, "os._exit(7)")
+    process, _ = started(tmp_path, "time.sleep(0.5), os._exit(7)")
     os.killpg(process.pid, signal.SIGINT)
     assert ended(process) == ("stopped by SIGINT\n", 7)
 

@@ -19,6 +19,12 @@ def _folder() -> Path:
 
 
 @functools.cache
+def folder_of(kind):
+    """The folder of a pipeline of `kind`, each with weights of its own."""
+    return write_pipeline(kind, _folder() / kind, seed=KINDS.index(kind))
+
+
+@functools.cache
 def opened(kind):
-    """The producer of a pipeline of `kind`, each with weights of its own."""
-    return open_producer(str(write_pipeline(kind, _folder() / kind, seed=KINDS.index(kind))))
+    """The producer of that pipeline."""
+    return open_producer(str(folder_of(kind)))

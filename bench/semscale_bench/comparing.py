@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from semscale_bench.recorded import Key, Recorded, Recording, named, read
@@ -80,7 +81,9 @@ def table(comparison: Comparison) -> Table:
         made.add_column(column, justify="left" if left else "right", no_wrap=True)
     for change in comparison.changes:
         before, after = (f"{rate:,.1f} {change.unit}" for rate in change.rates)
-        made.add_row(*change.key, before, after, f"{change.ratio:.2f}x", f"{change.noise:.0%}", change.verdict)
+        made.add_row(
+            *map(escape, change.key), before, after, f"{change.ratio:.2f}x", f"{change.noise:.0%}", change.verdict
+        )
     return made
 
 
@@ -114,9 +117,7 @@ def _of_machines(first: Recording, second: Recording) -> list[str]:
     one, other = first.machine, second.machine
     if not one or not other:
         silent = first if not one else second
-        return [
-            f"{silent.path.name} does not say on which machine it was made; a ratio between two says nothing of the code"
-        ]
+        return [f"{silent.path.name} does not say on which machine it was made, and a ratio holds on one machine only"]
     differing = [told for name, told in _MACHINE.items() if one.get(name) != other.get(name)]
     if differing:
         return [f"other {' and '.join(differing)}: a ratio between two machines says nothing of the code"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from semscale.cli_output import emit, output_options
+from semscale.cli_output import TOO_MANY_ERRORS, emit, output_options
 from semscale.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 SCENES = "scenes"
 N = 4  # images a prompt, where nobody says
-TOO_MANY_ERRORS = 3
 SHOWN = 300  # characters of a reason
 _OF_DIFFUSION = ("revision", "variant", "dtype", "device", "lora", "lora_scale", "batch_size")
 
@@ -99,7 +98,8 @@ def generate(
     console = Console(quiet=quiet)
     listed = read_prompts(prompts)
     settings, seeds, output = _settings(options), _seeds(options), _output(out, options)
-    producer = _opened(options, settings)
+    edits = any(prompt.source is not None for prompt in listed.prompts)
+    producer = _opened(options, settings, edits=edits)
     asked: dict[str, Any] = {"seeds": seeds, "out": output, "settings": settings}
     try:
         forecast = generation.forecast(producer, listed.prompts, **asked)
@@ -174,8 +174,8 @@ def _output(out: Path, options: dict[str, Any]) -> Output:
     return FolderOutput(out, form) if size is None else TarOutput(out, size, form)
 
 
-def _opened(options: dict[str, Any], settings: list[Setting]) -> Producer:
-    """The producer, under the label that was asked for, for settings of which it refuses some before it is loaded."""
+def _opened(options: dict[str, Any], settings: list[Setting], *, edits: bool) -> Producer:
+    """The producer, under the label that was asked for; settings that it cannot do are refused before it is loaded."""
     from semscale.producers.work import check_label
 
     if options["label"] is not None:
@@ -190,7 +190,7 @@ def _opened(options: dict[str, Any], settings: list[Setting]) -> Producer:
     else:
         from semscale.producers.diffusion import DiffusionOptions, open_producer
 
-        schedulers = tuple(dict.fromkeys(each.scheduler for each in settings if each.scheduler is not None))
-        producer = open_producer(options["model"], DiffusionOptions(**given, schedulers=schedulers))
+        asked = {"settings": tuple(settings), "edits": edits}
+        producer = open_producer(options["model"], DiffusionOptions(**given, **asked))
     producer.name = producer.name if options["label"] is None else options["label"]
     return producer

@@ -1,12 +1,16 @@
-"""What every command shares: how its results are printed."""
+"""What every command shares: exit codes, and how its results are printed."""
 
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import click
+
+DONE, FAILED, WRONG_USAGE, TOO_MANY_ERRORS = 0, 1, 2, 3  # exit codes, as cli.py explains them
 
 
 def output_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -17,10 +21,15 @@ def output_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def emit(as_json: bool, line: dict[str, Any]) -> None:
     """Print one line of JSON, where it was asked for."""
-    from semscale.outputs import finite
-
     if as_json:
+        from semscale.outputs import finite
+
         click.echo(json.dumps(finite(line), ensure_ascii=False))
+
+
+def command_line() -> str:
+    """What was typed, as a shell would take it again."""
+    return shlex.join(["semscale", *sys.argv[1:]])
 
 
 def visible(text: str) -> str:

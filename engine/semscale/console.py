@@ -182,7 +182,9 @@ def _lines_about(summary: dict[str, Any]) -> Iterator[str]:
         f"({summary['layout']}), {summary['n_failed']} failed, {_count(summary['n_ignored'], 'other file')} ignored"
     )
     if summary["n_changed"]:
-        yield f"embedded again because it changed since an earlier run: {_count(summary['n_changed'], 'input')}"
+        yield f"looked at again because it changed since an earlier run: {_count(summary['n_changed'], 'input')}"
+    if summary["n_reused"]:
+        yield f"not embedded again, the same bytes as before: {_count(summary['n_reused'], 'image')}"
     if summary["n_retried"]:
         yield f"tried again after an earlier run could not read them: {_count(summary['n_retried'], 'input')}"
     if summary["n_vanished"]:

@@ -10,13 +10,13 @@ from rich.table import Table
 
 from semscale.cli_output import visible
 from semscale.console import Console
-from semscale.report.format import plural
+from semscale.report.format import plain, plural
+from semscale.report.names import apart
 from semscale.stats.comparison import summarise
 from semscale.study.comparison.comparing import ComparedMetric, ComparedPair, Study, ahead_first
 from semscale.study.comparison.measured import Metric
 from semscale.study.comparison.prompt_lists import Checked
-from semscale.study.comparison.sides import apart
-from semscale.study.comparison.words import facts, plain
+from semscale.study.comparison.words import facts
 
 SHOWN = 20  # flagged rows that are printed
 TABLES = 3  # pairs of models whose statistics are printed

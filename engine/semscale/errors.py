@@ -16,6 +16,8 @@ Messages say what, which one, and what to do. Only `cli.py` prints them and choo
 
 from __future__ import annotations
 
+import json
+
 
 class SemscaleError(Exception):
     """Base of every error semscale raises on purpose."""
@@ -68,3 +70,21 @@ class MissingDependencyError(SemscaleError):
         super().__init__(f"{what} needs {package}, which is not installed: pip install 'semscale[{extra}]'")
         self.package = package
         self.extra = extra
+
+
+def explained(error: Exception) -> str:
+    """What is wrong with a file of JSON that could not be read, in words for people."""
+    match error:
+        case json.JSONDecodeError():
+            return f"no JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+        case UnicodeDecodeError():
+            return "not UTF-8"
+        case KeyError():
+            return f"lacks {error}"
+        case OSError():
+            return error.strerror or str(error)
+        case RecursionError():
+            return "nested too deeply"
+        case TypeError() | AttributeError():
+            return "a part of it is of the wrong kind"
+    return str(error)

@@ -51,7 +51,7 @@ def estimate(source: Location | Sequence[Location], **options: Any) -> Estimate:
     sampled = min(SAMPLED, count)
     settings = dataclasses.replace(chosen.settings, limit=sampled, part=None)
     with TemporaryDirectory() as folder:
-        sample = dataclasses.replace(chosen, settings=settings)
+        sample = dataclasses.replace(chosen, settings=settings, reuse=())
         places = dict.fromkeys(places_of(todo, sample, Path(folder)).values())
         filled = fill([opened], list(places), sample, clock=Clock(), on_progress=lambda _: None)
     rate, specs = filled.images_per_second, [store.spec for store in filled.stores]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from semscale import gpu, pipeline, planning
+from semscale import gpu, pipeline, planning, reuse
 from semscale.checked import as_json, open_checked
 from semscale.encoders import BACK_ENDS, auto, load_spec, precision_of
 from semscale.errors import UsageError
@@ -25,6 +25,7 @@ from semscale.options import Options
 from semscale.pipeline import Target
 from semscale.pixels import Device, Look
 from semscale.plan import KeyIndex
+from semscale.reuse import Known
 from semscale.settings import Settings
 from semscale.store import Store
 from semscale.store_spec import StoreSpec
@@ -52,10 +53,11 @@ class Filled:
 
     source: Source  # as it was opened last
     stores: list[Store]  # in the order of the places
-    images_per_second: float | None  # None when there was nothing left to embed
+    images_per_second: float | None  # that an encoder embedded; None where there was nothing left
     changes: planning.Changes  # what became of inputs of the first store since an earlier run
     gate: list[dict[str, Any]]  # how far each tower is from float32, where it runs otherwise
     decoded: dict[str, int]  # images by who decoded them, where there was a choice
+    reused: int  # images whose embedding in the first store is an earlier run's
 
     @property
     def store(self) -> Store:
@@ -74,6 +76,12 @@ def place(model: Path, chosen: Options, store: Path, say: Say = lambda _: None) 
         say(choice.why)
         backend, precision = choice.backend, choice.precision
     return Place(model, backend, precision_of(backend, precision), store)
+
+
+def identity_at(place: Place, chosen: Options) -> reuse.Identity:
+    """What embeddings made at a place depend on, known before the encoder is opened."""
+    spec = dataclasses.replace(load_spec(place.model / "image"), precision=place.precision)
+    return reuse.identity(spec, place.backend, chosen.decode, chosen.dtype)
 
 
 def sized(chosen: Options, places: Sequence[Place]) -> Options:
@@ -107,7 +115,8 @@ def fill(
     """Embed what the stores do not hold yet, or hold of an input that has changed since, in one pass for all.
 
     `opened` gives the source once, or again and again as it grows; one index, where it was asked for, grows with the
-    first store. `look` is shown every image as it was decoded.
+    first store. `look` is shown every image as it was decoded. Embeddings of the same bytes by the same encoder are
+    taken from the stores that the options name, and from shards that were set aside as one of their inputs changed.
     """
     chosen = sized(chosen, places)
     with ExitStack() as stack:
@@ -120,10 +129,12 @@ def fill(
         for source in opened:
             filling.add(source)
         filling.finish()
+    for line in filling.told():
+        say(line)
     gate = [found for tower in towers for found in tower.gate]
     stores = [Store(each.store) for each in places]
     decoded = {**filling.decoded, **gpu.told(device)}
-    return Filled(source, stores, filling.images_per_second, filling.changes, gate, decoded)
+    return Filled(source, stores, filling.images_per_second, filling.changes, gate, decoded, filling.reused)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +164,8 @@ class _Filling:
         self._towers, self._chosen, self._device, self._clock = towers, chosen, device, clock
         self._on_progress, self._say = on_progress, say
         self._stream: Stream | None = None
-        self._new, self._seconds = 0, 0.0
+        self._new, self._seconds, self.reused = 0, 0.0, 0
+        self._known = {tower.place: _known(tower.place, chosen) for tower in towers}
         self.decoded: Counter[str] = Counter()
         self.changes = planning.Changes(0, 0, 0)
 
@@ -170,15 +182,23 @@ class _Filling:
             first = targets[0].store
             self._stream = Stream(first.path, self._chosen.index, planned=first.n_planned, say=self._say)
         before, started = [len(target.store.images) for target in targets], time.perf_counter()
-        counted = pipeline.embed(
+        done = pipeline.embed(
             source, index, targets,
             settings=self._chosen.settings, clock=self._clock, device=self._device, on_progress=self._on_progress,
             on_shard=self._add_to_index, look=self._look,
         )  # fmt: skip
-        self.decoded.update(counted)
+        self.decoded.update(done.decoded)
+        self.reused += done.reused[0]
         self._seconds += time.perf_counter() - started
         after = [len(Store(target.store.path).images) for target in targets]
-        self._new += max(new - old for new, old in zip(after, before, strict=True))
+        self._new += max(new - old - same for new, old, same in zip(after, before, done.reused, strict=True))
+
+    def told(self) -> Iterator[str]:
+        """Lines on what was reused, and what could not be."""
+        if self.reused:
+            yield f"reused: {self.reused} embeddings of images with the same bytes, which were not computed again"
+        for known in self._known.values():
+            yield from known.problems()
 
     def finish(self) -> None:
         """Complete the index, where there is one."""
@@ -196,12 +216,20 @@ class _Filling:
             planning.extend_plan(store, source, index, settings)
         if towers is self._towers[0]:
             self.changes = self.changes + changes
-        return Target(Store(path), towers.image, towers.texts)
+        store = Store(path)
+        return Target(store, towers.image, towers.texts, (Known([store], changed=True), self._known[towers.place]))
 
     def _add_to_index(self, shard: int) -> None:
         if self._stream is not None:
             with self._clock.stage("index"):
                 self._stream.add_shard(shard)
+
+
+def _known(place: Place, chosen: Options) -> Known:
+    """What the stores that the options name have by the encoder of a place."""
+    stores = [store for path in chosen.reuse for store in reuse.stores_of(path)]
+    wanted = identity_at(place, chosen)
+    return Known([store for store in stores if reuse.identity_of(store.spec) == wanted])
 
 
 def _device(towers: Sequence[_Towers], chosen: Options) -> Device:

@@ -5,19 +5,18 @@ Never run on a GPU.
 
 from __future__ import annotations
 
-import torch
-
 from semscale.decode import MAX_PIXELS
-from semscale.device_resize import DeviceResizer
 from semscale.encoders.trt_driver import driver_problem
 from semscale.errors import UsageError
 from semscale.model import ModelSpec
-from semscale.nvcodec import NvDecoder, library
 from semscale.pixels import Device
 from semscale.resampling import REACH
 from semscale.settings import Settings
 
 ENCODE_ON_GPU = ("cuda", "tensorrt", "torch")  # the back ends that do, where torch finds one
+
+
+EXACTLY = ("exact", "gpu")  # ways of decoding whose pixels are resized to the last bit
 
 
 def device_for(spec: ModelSpec, backend: str, *, decode: str, settings: Settings) -> Device:
@@ -29,12 +28,18 @@ def device_for(spec: ModelSpec, backend: str, *, decode: str, settings: Settings
     assert spec.preprocess is not None, f"{spec.name}: an image tower without preprocessing"
     check(decode)
     problem = _problem() if backend in ENCODE_ON_GPU else ""
-    resizes = backend in ENCODE_ON_GPU and not problem and decode != "fast" and spec.preprocess.filter in REACH
-    max_pixels = MAX_PIXELS if settings.max_pixels is None else settings.max_pixels
-    return Device(
-        DeviceResizer(spec.preprocess, "cuda") if resizes else None,
-        NvDecoder("cuda", max_pixels=max_pixels) if decode == "gpu" else None,
-    )
+    resizes = backend in ENCODE_ON_GPU and not problem and decode in EXACTLY and spec.preprocess.filter in REACH
+    resizer = decoder = None
+    if resizes:
+        from semscale.device_resize import DeviceResizer  # torch takes seconds to import, for nothing without a GPU
+
+        resizer = DeviceResizer(spec.preprocess, "cuda")
+    if decode == "gpu":
+        from semscale.nvcodec import NvDecoder  # as above
+
+        max_pixels = MAX_PIXELS if settings.max_pixels is None else settings.max_pixels
+        decoder = NvDecoder("cuda", max_pixels=max_pixels)
+    return Device(resizer, decoder)
 
 
 def check(decode: str) -> None:
@@ -43,12 +48,18 @@ def check(decode: str) -> None:
         return
     if problem := _problem():
         raise UsageError(f"--decode gpu: {problem}; run this on a machine with an NVIDIA GPU, or choose --decode exact")
+    from semscale.nvcodec import library
+
     library()
 
 
 def told(device: Device) -> dict[str, int]:
     """What the decoder of a device counted, for the record."""
     decoder = device.decoder
+    if decoder is None:
+        return {}
+    from semscale.nvcodec import NvDecoder
+
     return {} if not isinstance(decoder, NvDecoder) else {"redone": decoder.redone, "unwritten": decoder.unwritten}
 
 
@@ -56,4 +67,6 @@ def _problem() -> str:
     """Why no GPU can be used, "" when one can."""
     if problem := driver_problem():
         return problem
+    import torch
+
     return "" if torch.cuda.is_available() else f"torch {torch.__version__} reaches no GPU; install its CUDA build"

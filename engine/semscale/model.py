@@ -26,8 +26,9 @@ from semscale.errors import ModelError
 Array = npt.NDArray[Any]
 SPEC_FORMAT = 1
 MAX_SIDE = 4096  # pixels of an encoder's input; a strip of 12 times that is still resized in memory
-DECODES = ("exact", "fast", "gpu")  # ways of decoding, the default first
+DECODES = ("exact", "close", "fast", "gpu")  # ways of decoding, the default first
 MOST_LETTERS = 60  # of a name in a notebook
+BAR, LABEL = 140, 42  # pixels of a drawn interval's axis, and beside it of the numbers at its ends
 DTYPES = ("float32", "float16")  # of stored vectors, the default first
 
 
@@ -221,18 +222,55 @@ class Score:
 
 
 def headline(rows: Iterable[tuple[str, Score]]) -> str:
-    """Return scores as a table for a notebook: without style or script; `rows` are models, "" for none, and scores."""
+    """Return scores as a table for a notebook, each drawn with its interval on the axis of its metric; no script.
+
+    `rows` are models, "" for none, and scores.
+    """
     told = list(rows)
     named = any(model for model, _ in told)
-    heads = ["score", *(["model"] if named else []), "value", "interval", "n", ""]
-    lines = [_line(score, [model] if named else []) for model, score in told]
-    return f"<table>{_cells('th', heads)}{''.join(lines)}</table>"
+    heads = ["score", *(["model"] if named else []), "value", "interval", "n", "", ""]
+    axes = {name: _axis([score for _, score in told if score.metric == name]) for name in {s.metric for _, s in told}}
+    lines = [_line(score, [model] if named else [], axes[score.metric]) for model, score in told]
+    return f"<table>{_row(_cells('th', heads))}{''.join(lines)}</table>"
 
 
-def _line(score: Score, model: list[str]) -> str:
-    interval = "–" if score.interval is None else f"{_number(score.interval.low)} to {_number(score.interval.high)}"
+def _line(score: Score, model: list[str], axis: tuple[float, float]) -> str:
     better = {True: "higher is better", False: "lower is better"}.get(score.higher_is_better, "neither end is better")
-    return _cells("td", [score.metric, *model, _number(score.value), interval, f"{score.n:,}", better])
+    told = [score.metric, *model, _number(score.value), _between(score.interval), f"{score.n:,}", better]
+    return _row(f"{_cells('td', told)}<td>{_drawn(score, axis)}</td>")
+
+
+def _between(interval: Interval | None) -> str:
+    return "–" if interval is None else f"{_number(interval.low)} to {_number(interval.high)}"
+
+
+def _axis(scores: list[Score]) -> tuple[float, float]:
+    """What all values and intervals of one metric lie on: from 0 to its scale, where it has one and they are inside."""
+    ends = [end for s in scores for end in (s.value, *((s.interval.low, s.interval.high) if s.interval else ()))]
+    known = [end for end in ends if math.isfinite(end)] or [0.0]
+    scale = scores[0].params.get("scale")
+    if scale and min(known) >= 0 and max(known) <= scale:
+        return 0.0, float(scale)
+    return min(known), max(known)
+
+
+def _drawn(score: Score, axis: tuple[float, float]) -> str:
+    """A stroke at the value and a bar over its interval, between the ends of the axis, in the colour of the text."""
+    low, high = axis
+    if not (math.isfinite(score.value) and low < high):
+        return ""
+    ends = (score.value, score.value) if score.interval is None else (score.interval.low, score.interval.high)
+    x, left, right = (LABEL + BAR * (min(max(at, low), high) - low) / (high - low) for at in (score.value, *ends))
+    first, last = f"{low:.4g}", f"{high:.4g}"
+    told = f"{_number(score.value)}, interval {_between(score.interval)}, between {first} and {last}"
+    text = '<text y="12" font-size="9" fill="currentColor"'
+    return (
+        f'<svg width="{BAR + 2 * LABEL}" height="18" role="img" aria-label="{told}">'
+        f'{text} x="{LABEL - 5}" text-anchor="end">{first}</text>{text} x="{LABEL + BAR + 5}">{last}</text>'
+        f'<path d="M{LABEL} 9h{BAR}" stroke="currentColor" stroke-opacity=".3"/>'
+        f'<path d="M{left:.1f} 9H{right:.1f}" stroke="currentColor" stroke-width="7" stroke-opacity=".45"/>'
+        f'<path d="M{x:.1f} 2v14" stroke="currentColor" stroke-width="2"/></svg>'
+    )
 
 
 def _number(value: float) -> str:
@@ -241,4 +279,8 @@ def _number(value: float) -> str:
 
 def _cells(tag: str, texts: list[str]) -> str:
     cut = (text if len(text) <= MOST_LETTERS else text[: MOST_LETTERS - 1] + "…" for text in texts)
-    return f"<tr>{''.join(f'<{tag}>{html.escape(text)}</{tag}>' for text in cut)}</tr>"
+    return "".join(f"<{tag}>{html.escape(text)}</{tag}>" for text in cut)
+
+
+def _row(cells: str) -> str:
+    return f"<tr>{cells}</tr>"

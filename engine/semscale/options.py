@@ -36,11 +36,12 @@ class Options:
     pairs: str | None = None  # table of pairs of images
     head: str | None = None  # file of a linear head
     captions: str | None = None  # table of reference captions
+    reuse: Sequence[str] = ()  # stores, or results with stores, whose embeddings of the same bytes are taken
     labels: str | None = None  # file of classes, one a line
     templates: str | None = None  # file of the texts that stand for them, one a line with {} for the class
 
     def __post_init__(self) -> None:
-        for name in ("metrics", "reference"):
+        for name in ("metrics", "reference", "reuse"):
             value = getattr(self, name)
             object.__setattr__(self, name, tuple(map(str, [value] if isinstance(value, str | Path) else value)))
         for name in ("pairs", "head", "captions", "labels", "templates"):  # paths too, which the summary could not hold

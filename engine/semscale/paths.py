@@ -16,7 +16,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from semscale.errors import StoreError
-from semscale.files import discard
+from semscale.files import discard, explaining, rename
 
 KINDS = ("errors", "metadata", "img_emb", "text_emb")  # of files of a shard, in the order they are discarded
 DAMAGE = (  # what NumPy and pyarrow raise for a file that is missing, or not what they wrote
@@ -57,11 +57,45 @@ def checksum_line(name: str, digest: str) -> bytes:
     return f"{digest}  {name}\n".encode()
 
 
+def listed(file: Path) -> dict[str, str]:
+    """Name -> SHA-256 of what a file of checksums lists. Raises OSError and ValueError where it is no such file."""
+    lines = file.read_bytes().decode("ascii").splitlines(keepends=True)
+    return dict(map(_parsed, lines))
+
+
+def _parsed(line: str) -> tuple[str, str]:
+    found = re.fullmatch(r"([0-9a-f]{64})  (.+)\n", line)
+    if found is None:
+        raise ValueError(f"line {line[:100]!r}")
+    return found[2], found[1]
+
+
 def discard_shard(root: Path, index: int) -> None:
     """Remove a shard's files; the errors file goes first, so that the shard counts as unfinished from then on."""
     for kind in KINDS:
         discard(root / name_of(kind, index))
     discard(checksums(root, f"{index:05d}"))
+    discard(set_aside_checksums(root, index))
+
+
+def set_aside_checksums(root: Path, index: int) -> Path:
+    """What the checksums of a shard are called while it is set aside."""
+    return root / "checksums" / f"{index:05d}.changed"
+
+
+def set_aside(root: Path) -> list[int]:
+    """Indices of the shards that were finished and are to be embedded again, ascending."""
+    found = (re.fullmatch(r"([0-9]{5,})\.changed", path.name) for path in (root / "checksums").glob("*.changed"))
+    return sorted(int(match[1]) for match in found if match)
+
+
+def set_shard_aside(root: Path, index: int) -> None:
+    """Make a shard unfinished, and keep what is in it until it is written again."""
+    discard(root / name_of("errors", index))
+    file = checksums(root, f"{index:05d}")
+    if file.exists():
+        with explaining(file, "rename"):
+            rename(file, set_aside_checksums(root, index))
 
 
 @contextmanager

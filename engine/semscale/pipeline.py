@@ -13,6 +13,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -20,9 +22,10 @@ import pyarrow as pa
 from semscale import plan
 from semscale.journal import Journal
 from semscale.model import Array, Encoder, Failure, Progress, Shard, Source
-from semscale.pixels import Device, Item, Look, Pixels, Preparer
+from semscale.pixels import Device, Found, Item, Look, Pixels, Preparer
 from semscale.planning import places, unfinished
 from semscale.prefetch import ahead, ordered_map
+from semscale.reuse import Known
 from semscale.settings import Settings
 from semscale.store import ShardData, Store
 from semscale.tables import METADATA
@@ -39,6 +42,7 @@ class Target:
     store: Store
     encoder: Encoder
     texts: TextTower | None
+    known: Sequence[Known] = ()  # embeddings to take instead of making them again, the first that has one counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,14 @@ class Batch:
     images: list[Pixels]
     failures: list[Failure]
     last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What became of the inputs of a call."""
+
+    decoded: dict[str, int]  # what `Preparer.counts` says in the end
+    reused: list[int]  # for each target, images whose embedding was known
 
 
 def embed(
@@ -62,12 +74,12 @@ def embed(
     on_progress: Callable[[Progress], None] = lambda _: None,
     on_shard: Callable[[int], None] = lambda _: None,
     look: Look | None = None,
-) -> dict[str, int]:
-    """Embed every planned item that no finished shard holds; return what `Preparer.counts` says in the end.
+) -> Done:
+    """Embed every planned item that no finished shard holds.
 
     Stores of the same plan are filled in one pass over what they all lack, each image read and decoded once. `on_shard`
     is told the number of each shard that is finished, in order, by the thread that writes them; `look` is shown every
-    image as it was decoded, by the threads that decode.
+    image as it was decoded, by the threads that decode. What a target knows of an image is not computed again.
     """
     todo = _passes(targets, settings)
     counter = _Counter(sum(shard.count for _, shards in todo for shard in shards), on_progress)
@@ -75,7 +87,7 @@ def embed(
     counts: Counter[str] = Counter()
     for together, shards in todo:
         counts.update(_pass(work, [targets[number] for number in together], shards))
-    return dict(counts)
+    return Done(dict(counts), [counter.reused[target.store.path] for target in targets])
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +146,16 @@ def _preparer(work: _Work, targets: Sequence[Target]) -> Preparer:
         journal=lambda slots: Journal.open(store.path, slots, "" if part is None else str(part.index)),
         settings=work.settings,
         clock=work.clock,
+        find=partial(_find, targets),
         look=work.look,
     )
+
+
+def _find(targets: Sequence[Target], sha256: str) -> Found | None:
+    """What the targets know of an image."""
+    rows = [next(filter(None, (known.find(sha256) for known in target.known)), None) for target in targets]
+    sizes = [(row.width, row.height) for row in rows if row is not None]
+    return Found(tuple(None if row is None else row.vector for row in rows), *sizes[0]) if sizes else None
 
 
 def _items(work: _Work, store: Store, shards: Sequence[Shard]) -> Iterator[Item]:
@@ -153,16 +173,18 @@ def _items(work: _Work, store: Store, shards: Sequence[Shard]) -> Iterator[Item]
 
 
 def _batches(prepared: Iterable[tuple[Shard, Pixels | Failure]], size: int) -> Iterator[Batch]:
+    """Batches of `size` images that are new, and what is known or failed between them."""
     images: list[Pixels] = []
     failures: list[Failure] = []
-    seen = 0
+    seen = new = 0
     for shard, item in prepared:
         seen += 1
         (images if isinstance(item, Pixels) else failures).append(item)  # type: ignore[arg-type]
+        new += isinstance(item, Pixels) and item.is_new
         last = seen == shard.count
-        if last or len(images) == size:
+        if last or new == size:
             yield Batch(shard, images, failures, last)
-            images, failures, seen = [], [], 0 if last else seen
+            images, failures, seen, new = [], [], 0 if last else seen, 0
 
 
 def _encoded(
@@ -176,9 +198,9 @@ def _encoded(
         if batch.images:
             with clock.stage("encode images"):
                 for number, target in enumerate(targets):
-                    stacked = np.stack([image.pixels[number] for image in batch.images])
-                    vectors[number].append(target.encoder.encode(stacked))
-        images += [image._replace(pixels=()) for image in batch.images]
+                    vectors[number].append(_vectors(batch.images, number, target.encoder))
+        counter.reuse(batch.images, targets)
+        images += [image._replace(pixels=(), vectors=()) for image in batch.images]
         failures += batch.failures
         counter.add(len(batch.images), len(batch.failures))
         if batch.last:
@@ -189,6 +211,14 @@ def _encoded(
                 ]
             yield data
             images, failures, vectors = [], [], [[] for _ in targets]
+
+
+def _vectors(images: Sequence[Pixels], number: int, encoder: Encoder) -> Array:
+    """(B, D): what is known, and from the encoder of this number what is not, in the order of the images."""
+    known = [image.vectors[number] for image in images]
+    new = [image.pixels[number] for image, vector in zip(images, known, strict=True) if vector is None]
+    made = iter(encoder.encode(np.stack(new)) if new else ())
+    return np.stack([next(made) if vector is None else vector for vector in known])
 
 
 def _shard_data(
@@ -236,8 +266,13 @@ class _Counter:
     def __init__(self, total: int, tell: Callable[[Progress], None]) -> None:
         self._now = Progress(0, 0, total)
         self._tell = tell
+        self.reused: Counter[Path] = Counter()  # by store
         tell(self._now)
 
     def add(self, ok: int, failed: int) -> None:
         self._now = Progress(self._now.done + ok + failed, self._now.failed + failed, self._now.total)
         self._tell(self._now)
+
+    def reuse(self, images: Sequence[Pixels], targets: Sequence[Target]) -> None:
+        for number, target in enumerate(targets):
+            self.reused[target.store.path] += sum(image.vectors[number] is not None for image in images)

@@ -6,28 +6,30 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
-import torch
 
 from semscale.decode import MAX_PIXELS, decode
-from semscale.device_resize import DeviceResizer
 from semscale.errors import InputError
 from semscale.headers import jpeg_size
 from semscale.isolated import decode_isolated
 from semscale.journal import Journal
 from semscale.model import Array, Failure, Preprocess, Sample, Shard
-from semscale.preprocess import preprocess
+from semscale.preprocess import OF_TORCH, one_thread, preprocess
 from semscale.settings import Settings
 from semscale.shared_decode import BatchDecoder, SharedDecoder
 from semscale.supervise import confirmed
 from semscale.timing import Clock
 
+if TYPE_CHECKING:
+    from semscale.device_resize import DeviceResizer
+
 DECODED_TOGETHER = 32  # files handed to a batch decoder at once
 RESIZED_TOGETHER = 32  # images
 
 T = TypeVar("T")
+Find = Callable[[str], "Found | None"]  # by the SHA-256 of an encoded file, in hexadecimal; called by many threads
 Look = Callable[[str, Array], None]  # key of an image, and its pixels, (H, W, 3) uint8; called by many threads
 
 
@@ -43,11 +45,30 @@ class Pixels(NamedTuple):
     """One decoded image, ready for the encoder unless `whole`, and what is known of it."""
 
     sample: Sample  # without its bytes
-    pixels: tuple[Array, ...]  # (H, W, 3) as each encoder wants them, or the whole image alone
+    pixels: tuple[Array, ...]  # (H, W, 3) as each encoder wants them, the whole image alone, or none if all is known
     whole: bool  # still to be resized on a device
     width: int  # of the upright image, whatever size it was decoded at
     height: int
     sha256: str  # of the encoded file
+    vectors: tuple[Array | None, ...]  # (D,) of each encoder that need not run for it
+
+    @property
+    def is_new(self) -> bool:
+        """Whether an encoder has to run."""
+        return any(vector is None for vector in self.vectors)
+
+
+class Found(NamedTuple):
+    """What earlier runs found of an image of the same bytes."""
+
+    vectors: tuple[Array | None, ...]  # (D,) of each encoder; None where it still has to run
+    width: int  # of the upright image
+    height: int
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether no encoder has to run."""
+        return all(vector is not None for vector in self.vectors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +91,7 @@ class Preparer:
         journal: Callable[[int], Journal],
         settings: Settings,
         clock: Clock,
+        find: Find = lambda _: None,
         look: Look | None = None,
     ) -> None:
         """`specs` are those of the encoders, in their order: each image is decoded once for all of them, or with "fast"
@@ -77,13 +99,19 @@ class Preparer:
 
         A device resizes for one encoder, its own; for others, and for several, the threads do, to the same bits.
 
-        `look` is shown the key and the pixels of every image whose decoder is exact: neither reduced nor a device's.
+        What `find` finds is taken as it is: an image of which every encoder's embedding is known is not even decoded.
+
+        `look` is shown the key and the pixels of every image whose decoder is exact: neither reduced nor a device's;
+        those that are known are decoded for it.
 
         After a crash everything is decoded here and nothing by the device's decoder: which file it died of, only a
         decode in isolation could tell, and those are not its own.
         """
-        self._specs, self._clock, self._exact = tuple(specs), clock, mode != "fast"
-        self._look = look if mode == "exact" else None
+        self._specs, self._clock = tuple(specs), clock
+        self._reduces, self._exact = mode == "fast", mode not in ("close", "fast")
+        self._find = find
+        self._by_torch = not self._exact or any(spec.filter in OF_TORCH for spec in specs)
+        self._look = look if mode in ("exact", "close") else None
         self._max_pixels = MAX_PIXELS if settings.max_pixels is None else settings.max_pixels
         self.threads = settings.workers + (0 if device.decoder is None else 2 * DECODED_TOGETHER)
         self.journal = journal(self.threads)
@@ -127,8 +155,15 @@ class Preparer:
         self.journal.close()
 
     def _pixels(self, sample: Sample, position: int) -> Pixels | Failure:
-        torch.set_num_threads(1)  # per thread: the pool is the parallelism, nested threads only fight over the cores
-        sizes = dict.fromkeys(None if self._exact else spec.size for spec in self._specs)
+        with self._clock.stage("hash"):
+            digest = hashlib.sha256(sample.image).hexdigest()
+            found = self._found(digest)
+        known = found if found is not None and found.is_complete else None
+        if known is not None and self._look is None:
+            return _known(sample, known, digest)
+        if self._by_torch:
+            one_thread()  # the pool is the parallelism, nested threads only fight over the cores
+        sizes = dict.fromkeys(spec.size if self._reduces else None for spec in self._specs)
         try:
             with self._clock.stage("decode"):
                 images = {size: self._decoded(sample, position, size) for size in sizes}
@@ -137,18 +172,24 @@ class Preparer:
         image = next(iter(images.values()))
         if self._look is not None:
             self._look(sample.key, image)
+        if known is not None:
+            return _known(sample, known, digest)
         whole = self._resizer is not None and self._resizer.fits(*image.shape[:2])
         with self._clock.stage("preprocess"):
             made = {} if whole else {spec: self._made(images, spec) for spec in dict.fromkeys(self._specs)}
         pixels = (image,) if whole else tuple(made[spec] for spec in self._specs)
-        with self._clock.stage("hash"):
-            digest = hashlib.sha256(sample.image).hexdigest()
-        width, height = (None if self._exact else jpeg_size(sample.image)) or (image.shape[1], image.shape[0])
-        return Pixels(replace(sample, image=b""), pixels, whole, width, height, digest)
+        width, height = (jpeg_size(sample.image) if self._reduces else None) or (image.shape[1], image.shape[0])
+        vectors = (None,) * len(self._specs) if found is None else found.vectors
+        return Pixels(replace(sample, image=b""), pixels, whole, width, height, digest, vectors)
+
+    def _found(self, digest: str) -> Found | None:
+        """What is known of an image, unless it would be refused for its size today."""
+        found = self._find(digest)
+        return None if found is None or found.width * found.height > self._max_pixels else found
 
     def _made(self, images: Mapping[int | None, Array], spec: Preprocess) -> Array:
         """What one encoder gets of the image that was decoded for it."""
-        return preprocess(images[None if self._exact else spec.size], spec, exact=self._exact)
+        return preprocess(images[spec.size if self._reduces else None], spec, exact=self._exact)
 
     def _decoded(self, sample: Sample, position: int, shrink_to: int | None) -> Array:
         """The decoded image. What was being decoded when an earlier process died is decoded in a process of its own."""
@@ -163,6 +204,10 @@ class Preparer:
             if error.code == "decoder-crashed":
                 confirmed(sample.uri)
             raise
+
+
+def _known(sample: Sample, found: Found, digest: str) -> Pixels:
+    return Pixels(replace(sample, image=b""), (), False, found.width, found.height, digest, found.vectors)
 
 
 def _failure(sample: Sample, error: InputError) -> Failure:

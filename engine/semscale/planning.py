@@ -63,7 +63,7 @@ class Changes:
 
 
 def discard_changed(store: Store, source: Source, index: plan.KeyIndex, settings: Settings) -> Changes:
-    """Forget the finished shards in which an input is no longer what it was, or may be read now.
+    """Set the finished shards aside in which an input is no longer what it was, or may be read now.
 
     What vanished keeps its embedding: it was there when it was scored. A limit of pixels that was asked for gives
     inputs that were too large another chance.
@@ -81,7 +81,7 @@ def discard_changed(store: Store, source: Source, index: plan.KeyIndex, settings
             if place >= 0 and (key in retry or source.fingerprint(place) != old)
         ]
         if again:
-            store.discard(shard)
+            store.set_aside(shard)
         changed, retried = changed + again.count(False), retried + again.count(True)
         vanished += places.count(-1)
     return Changes(changed, retried, vanished)

@@ -18,7 +18,6 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
-import torch
 from PIL import Image
 
 from semscale.errors import UsageError
@@ -27,6 +26,7 @@ from semscale.resampling import WEIGHT_BITS, fixed_weights
 
 ROUNDED = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}  # to uint8
 UNROUNDED = ("bicubic-float", "bilinear-tf1", "bilinear-torch", "bilinear-wide")  # to float32
+OF_TORCH = ("bilinear-torch", "bilinear-wide")  # which torch resizes; it is imported for them and for `exact=False`
 FILTERS = (*ROUNDED, *UNROUNDED)
 # Above this ratio of the sides only the crop is computed. Below it the whole image is resized and the margins dropped,
 # because Pillow's loop is faster than ours: at 5.3 by a factor of 2 to 3 although it computes 5 times as much.
@@ -60,6 +60,13 @@ def preprocess(pixels: Array, spec: Preprocess, *, exact: bool = True) -> Array:
         return _padded(_resize_window(pixels, shape, spec), spec.crop)
     resized = _resize_exactly(pixels, shape, spec.filter) if exact else _resize_fast(pixels, shape, spec.filter)
     return _padded(_cropped(resized, spec.crop), spec.crop)
+
+
+def one_thread() -> None:
+    """Let torch use a single thread in the calling one, where others call `preprocess` meanwhile."""
+    import torch
+
+    torch.set_num_threads(1)
 
 
 def to_uint8(images: Array) -> Array:
@@ -121,8 +128,11 @@ def _resize_exactly(pixels: Array, shape: tuple[int, int], filter_name: str) -> 
 
 
 def _resize_fast(pixels: Array, shape: tuple[int, int], filter_name: str) -> Array:
+    import torch
+
     owned = np.require(pixels, requirements=["C", "W"])  # torch warns of arrays it could not write to
-    source = torch.from_numpy(owned).permute(2, 0, 1)[None]
+    # The batch first: by its stride torch knows colours to lie last, and leaves them there. Else both ways cost a copy.
+    source = torch.from_numpy(owned)[None].permute(0, 3, 1, 2)
     return torch.nn.functional.interpolate(source, shape, mode=filter_name, antialias=True)[0].permute(1, 2, 0).numpy()
 
 
@@ -155,6 +165,8 @@ def _from_corners(channel: Array, shape: tuple[int, int]) -> Array:
 
 
 def _by_torch(channel: Array, shape: tuple[int, int], *, antialias: bool) -> Array:
+    import torch
+
     source = torch.from_numpy(channel.astype(np.float32))[None, None]
     return torch.nn.functional.interpolate(source, shape, mode="bilinear", antialias=antialias)[0, 0].numpy()
 
@@ -188,15 +200,14 @@ class _Axis:
         self.start = min(start for start, _ in blocks)
         self.stop = max(start + len(fixed) for start, fixed in blocks)
         self._products = [
-            (start - self.start, start - self.start + len(fixed), torch.from_numpy(fixed.astype(np.float64)))
-            for start, fixed in blocks
+            (start - self.start, start - self.start + len(fixed), fixed.astype(np.float64)) for start, fixed in blocks
         ]
 
     def apply(self, samples: Array) -> Array:
         """(..., window) uint8 -> (..., outputs) uint8."""
-        source = torch.from_numpy(samples.astype(np.float64))
-        sums = torch.cat([source[..., low:high] @ matrix for low, high, matrix in self._products], dim=-1)
-        return torch.floor(sums * 2.0**-WEIGHT_BITS + 0.5).clamp_(0, 255).to(torch.uint8).numpy()
+        source = samples.astype(np.float64)
+        sums = np.concatenate([source[..., low:high] @ matrix for low, high, matrix in self._products], axis=-1)
+        return np.floor(sums * 2.0**-WEIGHT_BITS + 0.5).clip(0, 255).astype(np.uint8)
 
 
 def _pillow_does_rows_first() -> bool:

@@ -15,11 +15,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from semscale import gpu, outputs, sources, streaming
+from semscale import gpu, outputs, reuse, sources, streaming
 from semscale.accounts import counts, described, tallied, truncated_texts
 from semscale.encoders import find_exported, load_spec, precision_of
 from semscale.errors import MissingDependencyError, StoreLockedError, UsageError
-from semscale.filling import Filled, Place, fill, place, sized, slug, writing
+from semscale.filling import Filled, Place, fill, identity_at, place, sized, slug, writing
 from semscale.follow import Watch, followed
 from semscale.locks import exclusive
 from semscale.measures.compute import Encoded, measure, warned
@@ -90,6 +90,7 @@ def score(
         check_source(todo, opened[0])
     places = places_of(todo, chosen, folder / "stores", say)
     different = list(dict.fromkeys(places.values()))
+    reuse.check(chosen.reuse, [identity_at(each, chosen) for each in different])
     chosen = sized(chosen, different)
     job = _Job(folder, todo, places, chosen, clock, provenance(command, started), say)
     with writing(folder, chosen.settings):
@@ -208,6 +209,7 @@ def _finished(job: _Job, filled: Filled) -> Run:
         "n_changed": filled.changes.changed,
         "n_retried": filled.changes.retried,
         "n_vanished": filled.changes.vanished,
+        "n_reused": filled.reused,
         "images_per_second": filled.images_per_second,
         "out": str(folder),
         "scores": found.entries,
@@ -248,10 +250,23 @@ def embed(
 
     With the option `index` there is a fresh index in the end, of whatever the store holds. `say` is told what is done.
     """
+    return embedded(source, store, on_progress=on_progress, say=say, **options).store
+
+
+def embedded(
+    source: Location | Sequence[Location],
+    store: str | Path,
+    *,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+    say: Callable[[str], None] = lambda _: None,
+    **options: Any,
+) -> Filled:
+    """As `embed`, and how the store came to be what it is."""
     chosen = _checked(options)
     opened = open_sources(source, chosen, leave_out=Path(store))
     places = [place(prepared(chosen, say), chosen, Path(store), say)]
-    return fill(opened, places, chosen, clock=Clock(), on_progress=on_progress, say=say).store
+    reuse.check(chosen.reuse, [identity_at(each, chosen) for each in places])
+    return fill(opened, places, chosen, clock=Clock(), on_progress=on_progress, say=say)
 
 
 def _checked(options: dict[str, Any]) -> Options:
@@ -344,6 +359,7 @@ def _described(store: Store, chosen: Options) -> dict[str, Any]:
         "pairs": chosen.pairs,
         "head": chosen.head,
         "captions": chosen.captions,
+        "reuse": list(chosen.reuse),
         "labels": chosen.labels,
         "templates": chosen.templates,
     }

@@ -6,7 +6,8 @@
     text_emb/text_emb_00007.npy         the shard's distinct texts; metadata column text_row points into it
     metadata/metadata_00007.parquet     row i describes vector i; absent when n_ok = 0
     errors/errors_00007.parquet         a row for every input that gave no vector; written last
-    checksums/00007.sha256              of those files; also plan-00000.sha256 and store.sha256 (see paths)
+    checksums/00007.sha256              of those files; also plan-00000.sha256 and store.sha256 (see paths); it is
+                                        00007.changed while the shard waits to be embedded again
 
 A shard is finished when its errors file exists. At every moment vectors + errors = items of the finished shards.
 """
@@ -168,6 +169,10 @@ class Store:
     def discard(self, index: int) -> None:
         """Forget a shard; its errors file goes first, so that it counts as unfinished from then on."""
         paths.discard_shard(self.path, index)
+
+    def set_aside(self, index: int) -> None:
+        """Make a shard unfinished whose inputs changed, and keep its files until it is written again (see `reuse`)."""
+        paths.set_shard_aside(self.path, index)
 
     def fingerprints(self, index: int) -> dict[str, str]:
         """Key -> fingerprint of every item of a finished shard."""

@@ -24,7 +24,7 @@ class StoreSpec:
     source: str
     layout: str
     group_by: str  # "text" (where there is one, else the parent folder), "parent", or a metadata column
-    decode: str  # "exact" or "fast"
+    decode: str  # one of model.DECODES
     dtype: str  # of the vectors: "float32" or "float16"
     text_prefix: str  # put before every text; part of the CLIP score's preset
     backend: str  # what ran the encoder
@@ -58,11 +58,21 @@ def spec_to_json(spec: StoreSpec) -> str:
 
 def refuse_difference(begun: StoreSpec, wanted: StoreSpec, path: Path) -> None:
     """Raise StoreMismatchError, naming what differs, where a store at `path` was begun otherwise than is wanted."""
-    found = list(_differences(begun, wanted, ""))
-    if found:
-        told = "; ".join(f"{name} {old!r}, asked for {new!r}" for name, old, new in found[:MOST_DIFFERENCES])
-        more = f"; and {len(found) - MOST_DIFFERENCES} more" if len(found) > MOST_DIFFERENCES else ""
-        raise StoreMismatchError(f"{path}: begun with {told}{more}; choose another output folder, or the same settings")
+    if begun != wanted:
+        told = told_differences(begun, wanted)
+        raise StoreMismatchError(f"{path}: begun with {told}; choose another output folder, or the same settings")
+
+
+def n_differences(old: Any, new: Any) -> int:
+    """In how many fields two specifications differ."""
+    return len(list(_differences(old, new, "")))
+
+
+def told_differences(old: Any, new: Any) -> str:
+    """The fields in which two specifications differ, in words, MOST_DIFFERENCES of them at most."""
+    found = list(_differences(old, new, ""))
+    told = "; ".join(f"{name} {had!r}, asked for {has!r}" for name, had, has in found[:MOST_DIFFERENCES])
+    return told + (f"; and {len(found) - MOST_DIFFERENCES} more" if len(found) > MOST_DIFFERENCES else "")
 
 
 def _differences(old: Any, new: Any, name: str) -> Iterator[tuple[str, Any, Any]]:

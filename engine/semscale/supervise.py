@@ -14,6 +14,7 @@ import contextlib
 import hashlib
 import mmap
 import os
+import select
 import signal
 import sys
 import threading
@@ -27,6 +28,7 @@ CRASHES = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGIL
 PATIENCE = 2
 
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_GRACE = 0.2  # seconds in which a SIGINT that was sent to all reaches the child, too
 _NAME_BYTES = 8  # of a digest; the memory that parent and child share is a list of them
 _MOST_NAMES = 1 << 16
 _lock = threading.Lock()
@@ -38,9 +40,9 @@ def supervised(run: Callable[[], int], tell: Callable[[str], None]) -> int:
 
     `tell` is given one line for each crash, for people to read. Must be called from the main thread, before anything
     heavy is imported or another thread is started. In the child this returns what `run` returns, and exceptions go
-    through; in the parent it returns the status of the last child, 128 + n when signal n ended it. Ctrl-C reaches the
-    child by itself, SIGTERM and SIGHUP are passed on, and after any of them nothing is started again. A child whose
-    parent is gone ends at once. Where there is no fork, `run` is just called.
+    through; in the parent it returns the status of the last child, 128 + n when signal n ended it. SIGINT, SIGTERM and
+    SIGHUP are passed on, once where the terminal sent Ctrl-C to both, and after any of them nothing is started again. A
+    child whose parent is gone ends at once. Where there is no fork, `run` is just called.
     """
     global _culprits
     if not hasattr(os, "fork"):
@@ -104,29 +106,36 @@ def _forked() -> _End | None:
     for stream in (sys.stdout, sys.stderr):
         stream.flush()  # else both would write what is buffered
     reading, writing = os.pipe()
+    noticed, noting = os.pipe()
     # A signal that comes between the fork and the handlers would miss one of the two.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
     child = os.fork()
     if child == 0:
         os.close(writing)
+        os.close(noticed)
+        os.set_blocking(noting, False)
+        signal.set_wakeup_fd(noting, warn_on_full_buffer=False)  # tells the parent of every signal that came here
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         threading.Thread(target=_end_with_parent, args=(reading,), daemon=True).start()
         return None
     os.close(reading)
+    os.close(noting)
     try:
-        return _wait(child, mask)
+        return _wait(child, mask, noticed)
     finally:
         os.close(writing)
+        os.close(noticed)
 
 
-def _wait(child: int, mask: set[signal.Signals]) -> _End:
+def _wait(child: int, mask: set[signal.Signals], noticed: int) -> _End:
     stops: list[int] = []
 
     def stop(number: int, _: FrameType | None) -> None:
         stops.append(number)
-        if number != signal.SIGINT:  # which the terminal sends to both
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(child, number)
+        if number == signal.SIGINT and _has_noticed(noticed, number):  # Ctrl-C, which the terminal sends to both
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, number)
 
     # What is ignored stays so: that is how nohup works.
     handled = [number for number in _STOPS if signal.getsignal(number) is not signal.SIG_IGN]
@@ -138,6 +147,13 @@ def _wait(child: int, mask: set[signal.Signals]) -> _End:
         for number, handler in before.items():
             signal.signal(number, handler)
     return _End(os.waitstatus_to_exitcode(status), bool(stops))
+
+
+def _has_noticed(noticed: int, number: int) -> bool:
+    """Whether the child has had the signal by itself, or has it within _GRACE; its end counts as that."""
+    ready, _, _ = select.select([noticed], [], [], _GRACE)
+    heard = os.read(noticed, 1 << 16) if ready else None
+    return heard is not None and (not heard or number in heard)
 
 
 def _end_with_parent(lifeline: int) -> None:

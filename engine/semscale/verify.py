@@ -7,7 +7,6 @@ and the next run embeds it again.
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -24,7 +23,7 @@ from semscale.errors import StoreError
 from semscale.files import sha256
 from semscale.locks import exclusive
 from semscale.model import Array
-from semscale.paths import DAMAGE, KINDS, checksums, name_of, summary
+from semscale.paths import DAMAGE, KINDS, checksums, listed, name_of, summary
 from semscale.store_spec import StoreSpec, read_spec
 from semscale.tables import ERRORS, METADATA, PLAN
 
@@ -119,7 +118,7 @@ def _check_bytes(root: Path, of: str, present: Sequence[str]) -> Iterator[Proble
     """Compare the files of a store, of one plan part or of one shard with their checksums."""
     file = checksums(root, of)
     try:
-        recorded = dict(map(_parsed, file.read_bytes().decode("ascii").splitlines(keepends=True)))
+        recorded = listed(file)
     except FileNotFoundError:
         yield Problem(f"checksums/{file.name}", UNRECORDED)
         return
@@ -133,13 +132,6 @@ def _check_bytes(root: Path, of: str, present: Sequence[str]) -> Iterator[Proble
             yield Problem(name, UNRECORDED)
         else:
             yield from _check_digest(root, name, recorded[name])
-
-
-def _parsed(line: str) -> tuple[str, str]:
-    found = re.fullmatch(r"([0-9a-f]{64})  (.+)\n", line)
-    if found is None:
-        raise ValueError(f"line {line[:100]!r}")
-    return found[2], found[1]
 
 
 def _check_digest(root: Path, name: str, recorded: str) -> Iterator[Problem]:

@@ -14,9 +14,9 @@ import semscale.encoders
 from semscale.encoders import find_exported
 from semscale.errors import MissingDependencyError, ModelError, UsageError
 from semscale.files import sha256
+from semscale.hub import hub_answers
 from semscale_export.packaged import PACKAGED, find_packaged
 
-PROBE_SECONDS = 10.0  # how long the hub may take to answer at all
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
 OTHER_FILES = (
@@ -152,7 +152,7 @@ def _from_hub(model: str, revision: str | None) -> Path:
     except ModuleNotFoundError as error:
         raise MissingDependencyError(f"the hub model {model!r}", "huggingface_hub", "export") from error
     try:
-        options: dict[str, Any] = {"revision": revision, "local_files_only": not _hub_answers(model, revision)}
+        options: dict[str, Any] = {"revision": revision, "local_files_only": not hub_answers(model, revision)}
         folder = Path(snapshot_download(model, allow_patterns=list(OTHER_FILES), **options))
         # Only those that will be read: some keep the same weights for several libraries.
         own = [OPEN_CLIP_WEIGHTS] if _is_open_clip(folder) else [WEIGHTS, INDEX, "model-*-of-*.safetensors"]
@@ -172,16 +172,3 @@ def _from_hub(model: str, revision: str | None) -> Path:
             f"{model}{where}: the hub has no such model; check its spelling, and for a private model run "
             "`hf auth login`"
         ) from error
-
-
-def _hub_answers(model: str, revision: str | None) -> bool:
-    # Downloads fall back on the cache by themselves, but only after minutes on a network that swallows packets.
-    from huggingface_hub import errors, model_info
-
-    try:
-        model_info(model, revision=revision, timeout=PROBE_SECONDS)
-    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError):  # a private or gated model is the first
-        raise
-    except OSError:  # what the HTTP client and the hub's offline mode raise
-        return False
-    return True

@@ -66,7 +66,7 @@ def run(plan: Plan) -> Outcome:
 def _images(plan: Plan, work: Path) -> Outcome:
     """Everything that begins with files."""
     kinds = images.kinds(plan, work / "images", names=KINDS, count=GROUPS * STUDY_IMAGES)
-    model, weights = _model(plan)
+    model, weights = _model(plan, work)
     with ExitStack() as stack:
         contestants, absent = _contestants(plan, model, stack, work)
         found: dict[str, list[Result]] = {}
@@ -96,13 +96,13 @@ def captioned(files: Sequence[Path]) -> Task:
     return Task(tuple(file.absolute() for file in files[:count]), tuple(captions), groups)
 
 
-def _model(plan: Plan) -> tuple[Model, str]:
+def _model(plan: Plan, work: Path) -> tuple[Model, str]:
     """The weights in both forms, and whose they are."""
     exported = exported_folder(plan.model)
     spec = load_spec(exported / "image")
     checkpoint = checkpoint_of(exported / "image", spec).folder.resolve()
     size = max(plan.batch_sizes, default=BACK_ENDS["onnx"].batch_size)
-    return Model(checkpoint, exported.absolute(), size), "random" if spec.note == RANDOM else "given"
+    return Model(checkpoint, exported.absolute(), size, work), "random" if spec.note == RANDOM else "given"
 
 
 def _contestants(plan: Plan, model: Model, stack: ExitStack, work: Path) -> tuple[list[Contestant], list[str]]:
@@ -112,8 +112,9 @@ def _contestants(plan: Plan, model: Model, stack: ExitStack, work: Path) -> tupl
         try:
             python = python_of(peer.environment, _say) if peer.environment else Path(sys.executable)
             command = (f"{__package__.split('.')[0]}.peers.{peer.module}", *peer.arguments)
-            process = stack.enter_context(Process(name, python, command, work / f"process-{number}"))
-            version = process.ask("load", **dataclasses.asdict(model))["version"]
+            own = dataclasses.replace(model, work=work / f"process-{number}")
+            process = stack.enter_context(Process(name, python, command, own.work))
+            version = process.ask("load", **dataclasses.asdict(own))["version"]
         except NotInstalled as error:
             absent.append(f"{name}: {error}")
         except PeerError as error:
@@ -139,7 +140,7 @@ def _features(plan: Plan) -> list[Outcome]:
     name = "torch-fidelity"
     try:
         return [others.features(CASE, python_of(name, _say), repeats=plan.repeats)]
-    except NotInstalled as error:
+    except (NotInstalled, UsageError) as error:  # the second where its process ends
         return [Outcome(CASE, "", [], absent=[f"{name}: {error}"])]
 
 

@@ -39,7 +39,7 @@ def python_of(name: str, say: Callable[[str], None] = lambda _: None) -> Path:
 
 def _is_made(folder: Path, wanted: Sequence[str]) -> bool:
     stamp = folder / STAMP
-    return stamp.is_file() and stamp.read_text(encoding="utf-8").splitlines() == list(wanted)
+    return stamp.is_file() and (folder / "bin" / "python").exists() and stamp.read_text(encoding="utf-8").splitlines() == list(wanted)
 
 
 def _make(folder: Path, wanted: Sequence[str]) -> None:

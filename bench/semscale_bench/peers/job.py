@@ -17,6 +17,7 @@ class Model:
     checkpoint: Path  # as `save_pretrained` writes it
     exported: Path  # the same, as `semscale export` writes it
     batch_size: int  # images a call, where a tool has batches
+    work: Path  # a folder of the contestant's own, to write into
 
 
 @dataclass(frozen=True, slots=True)

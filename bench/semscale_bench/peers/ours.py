@@ -12,7 +12,6 @@ import itertools
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -55,10 +54,10 @@ def kept_open(folder: Path, **how: Any) -> tuple[Encoder, Comparison | None]:
 def load(model: Model, backend: str, precision: str) -> Callable[[Task], Found]:
     """Runs on a back end, which is opened, and compared with float32, on the first."""
     filling.open_checked = kept_open
-    folder, numbers = TemporaryDirectory(), itertools.count()
+    numbers = itertools.count()
 
     def score(task: Task) -> Found:
-        run = Path(folder.name) / f"run-{next(numbers)}"
+        run = model.work / f"run-{next(numbers)}"
         listed = write_list(task, run.with_suffix(".csv"))
         done = semscale.score(
             listed, out=run, model=str(model.exported), backend=backend, precision=precision,

@@ -36,16 +36,15 @@ _SCIKIT_LEARN = (
 _TORCHMETRICS = ("torchmetrics==1.9.0", "lightning-utilities==0.15.3")
 _SENTENCE_TRANSFORMERS = ("sentence-transformers==5.1.2",)  # later ones need transformers 5
 _CLIP_RETRIEVAL = (
-    "clip-retrieval==2.45.0",
-    "all-clip==1.3.0",
+    "all-clip==1.3.0",  # clip-retrieval's encoders
     "clip-anytorch==2.6.0",
     "ftfy==6.3.1",
-    "wcwidth==0.2.14",
+    "wcwidth==0.9.4",
     "setuptools==69.5.1",  # with pkg_resources, which clip-anytorch imports
 )
 REQUIREMENTS = {  # environment -> what pip installs
     "torchmetrics": _TRANSFORMERS + _TORCHMETRICS,
     "sentence-transformers": _TRANSFORMERS + _SCIKIT_LEARN + _SENTENCE_TRANSFORMERS,
-    "clip-retrieval": _TRANSFORMERS + _SCIKIT_LEARN + _SENTENCE_TRANSFORMERS + _CLIP_RETRIEVAL,
+    "clip-retrieval": _TRANSFORMERS + _CLIP_RETRIEVAL,
     "torch-fidelity": ("torch-fidelity==0.4.0", "numpy==2.4.6", "scipy==1.17.1", "pillow==13.0.0", "tqdm==4.70.1"),
 }

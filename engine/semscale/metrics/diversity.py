@@ -9,9 +9,7 @@ import math
 from typing import Any
 
 import numpy as np
-from scipy.linalg import eigvalsh
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+import scipy
 
 from semscale.errors import UsageError
 from semscale.metrics.description import Description, warn_if_few
@@ -94,7 +92,7 @@ def vendi_kernel(kernel: Array, *, q: float = 1) -> Score:
         raise UsageError(f"Vendi score: a kernel is square, symmetric and finite; this one is {similar.shape}")
     if np.abs(np.diagonal(similar) - 1.0).max() > ROUNDING:
         raise UsageError("Vendi score: k(x, x) must be 1; divide by sqrt(k(x, x) k(y, y)) first")
-    values = eigvalsh(similar / n)
+    values = scipy.linalg.eigvalsh(similar / n)
     if values[0] < -ROUNDING:
         raise UsageError(f"Vendi score: the kernel has an eigenvalue of {values[0] * n:g}; give one with none")
     warn_if_few(VENDI, n)
@@ -125,7 +123,7 @@ def _gram(rows: Features) -> Array:
 
 def _effective_number(density: Array, q: float) -> float:
     """A symmetric matrix of trace 1, without negative eigenvalues -> exp of their Rényi entropy of order q."""
-    return float(1.0 / np.square(density).sum()) if q == 2 else _of_eigenvalues(eigvalsh(density), q)
+    return float(1.0 / np.square(density).sum()) if q == 2 else _of_eigenvalues(scipy.linalg.eigvalsh(density), q)
 
 
 def _of_eigenvalues(values: Array, q: float) -> float:
@@ -188,8 +186,8 @@ def _merged(labels: Array, mine: slice, other: slice, near: Array) -> Array:
     """Labels after joining the rows of one block to the columns of another that are near."""
     i, j = np.nonzero(near)
     ends = labels[mine][i], labels[other][j]
-    graph = coo_array((np.ones(len(i), bool), ends), shape=(len(labels), len(labels)))
-    return connected_components(graph, directed=False)[1][labels]
+    graph = scipy.sparse.coo_array((np.ones(len(i), bool), ends), shape=(len(labels), len(labels)))
+    return scipy.sparse.csgraph.connected_components(graph, directed=False)[1][labels]
 
 
 def _by_first_member(labels: Array) -> Array:

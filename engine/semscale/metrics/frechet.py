@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from scipy.linalg import eigvalsh
+import scipy
 
 from semscale.errors import UsageError
 from semscale.metrics.description import Description, warn_if_few
@@ -155,7 +155,7 @@ def _trace_of_root(a: Moments, b: Moments) -> float:
     if a.rows is not None or b.rows is not None:
         return float(np.linalg.svd(product, compute_uv=False).sum())
     wide = product if product.shape[0] <= product.shape[1] else product.T
-    return float(np.sqrt(np.maximum(eigvalsh(wide @ wide.T), 0.0)).sum())
+    return float(np.sqrt(np.maximum(scipy.linalg.eigvalsh(wide @ wide.T), 0.0)).sum())
 
 
 def _as_moments(features: Array | Moments) -> Moments:

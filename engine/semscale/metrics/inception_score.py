@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
-from scipy.special import entr, log_softmax
+import scipy
 
 from semscale.errors import UsageError
 from semscale.metrics.description import Description, warn_if_few
@@ -114,9 +114,9 @@ def _score(images: Features) -> float:
     """Score of one split: exp(entropy of the mean - mean entropy), block by block."""
     total, negentropy = np.zeros(images.dim), 0.0
     for block in images.blocks():
-        logs = log_softmax(block, axis=1)
+        logs = scipy.special.log_softmax(block, axis=1)
         probabilities = np.exp(logs)
         total += probabilities.sum(axis=0)
         negentropy += float((probabilities * logs).sum())
-    divergence = negentropy / len(images) + entr(total / len(images)).sum()
+    divergence = negentropy / len(images) + scipy.special.entr(total / len(images)).sum()
     return float(np.exp(max(divergence, 0.0)))  # rounding may leave it below zero

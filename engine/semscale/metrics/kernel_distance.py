@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtri
+import scipy
 
 from semscale.errors import UsageError
 from semscale.metrics.description import Description, warn_if_few
@@ -146,7 +146,7 @@ def _score(
     value, error = scale * _u_statistic(sums), scale * _jackknife_error(sums)
     interval = None
     if np.isfinite(error):
-        reach = float(ndtri(0.5 + LEVEL / 2)) * error
+        reach = float(scipy.special.ndtri(0.5 + LEVEL / 2)) * error
         interval = Interval(value - reach, value + reach, LEVEL, "normal, jackknife over the images of both sets")
     return Score(described.name, value, n, interval, False, {**params, "standard_error": error, **_counts(a, b)})
 

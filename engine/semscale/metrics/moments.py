@@ -11,8 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.linalg.blas import dsyrk
-from scipy.linalg.lapack import dpstrf
+import scipy
 
 from semscale.errors import UsageError
 from semscale.metrics.features import check_dims, finite, matrix, slices
@@ -70,7 +69,7 @@ class Moments:
         """
         if self.rows is not None:
             return (self.rows - self.mean) / np.sqrt(self.n - 1)
-        factor, order, rank, _ = dpstrf(self.covariance, lower=1)
+        factor, order, rank, _ = scipy.linalg.lapack.dpstrf(self.covariance, lower=1)
         root = np.empty((rank, self.dim))
         root[:, order - 1] = np.tril(factor)[:, :rank].T
         return root
@@ -125,4 +124,4 @@ def _add(block: Array, n: int, mean: Array, scatter: Array) -> tuple[Array, Arra
     own = block.mean(axis=0)
     np.subtract(block, own, out=rows[:-1])
     rows[-1] = (own - mean) * np.sqrt(n * share)
-    return mean + (own - mean) * share, dsyrk(1.0, rows.T, beta=1.0, c=scatter, overwrite_c=1)
+    return mean + (own - mean) * share, scipy.linalg.blas.dsyrk(1.0, rows.T, beta=1.0, c=scatter, overwrite_c=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit
+import scipy
 
 from semscale.errors import UsageError
 from semscale.metrics.description import Description, warn_if_few
@@ -89,7 +89,7 @@ def clip_iqa_scores(images: Array, positive: Array, negative: Array, *, scale: f
         raise UsageError(f"CLIP-IQA: a scale of {scale}; give a number above 0")
     images = matrix(images)
     towards = _prompt(positive, images.shape[1], "positive") - _prompt(negative, images.shape[1], "negative")
-    return expit(scale * _projected(images, towards))
+    return scipy.special.expit(scale * _projected(images, towards))
 
 
 def aesthetic(images: Array, head: LinearHead) -> Score:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import softmax
+import scipy
 
 from semscale.errors import UsageError
 from semscale.metrics.description import Description, warn_if_few
@@ -54,7 +54,7 @@ def ranked(cosines: Array, *, scale: float = SCALE) -> Ranked:
     order = np.argsort(-values, kind="stable")[: np.count_nonzero(~np.isnan(values))]
     chances = np.full(len(values), np.nan)
     if len(order):
-        chances[order] = softmax(scale * values[order])
+        chances[order] = scipy.special.softmax(scale * values[order])
     margin = float(values[order[0]] - values[order[1]]) if len(order) > 1 else float("nan")
     return Ranked(order, chances, margin)
 

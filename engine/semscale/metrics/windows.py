@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import correlate1d
+import scipy
 
 from semscale.metrics.pixel import PEAK, row_blocks
 from semscale.model import Array
@@ -76,5 +76,5 @@ def _sums(x: Array, y: Array) -> tuple[float, float]:
 def _windowed(planes: Array) -> Array:
     """(n, h, w) -> (n, h - 10, w - 10) means under the window, where it lies inside."""
     inside = slice(RADIUS, -RADIUS)
-    down = correlate1d(planes, WINDOW, axis=1, mode="nearest")[:, inside]
-    return correlate1d(down, WINDOW, axis=2, mode="nearest")[..., inside]
+    down = scipy.ndimage.correlate1d(planes, WINDOW, axis=1, mode="nearest")[:, inside]
+    return scipy.ndimage.correlate1d(down, WINDOW, axis=2, mode="nearest")[..., inside]

@@ -10,7 +10,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLo
 from semscale.report.figure_data import named
 from semscale.report.format import count, number, plural, span
 from semscale.report.palette import COLOURS
-from semscale.report.plots import Axis, Marks, legend, set_limits
+from semscale.report.plots import Axis, Marks, legend, numbered, set_limits
 from semscale.report.sensitivity import Sensitivity, rows
 from semscale.report.svg import INK, WIDTH, Data, Plot, house_style, to_plot
 from semscale.report.sweeps import Curve
@@ -38,7 +38,8 @@ def sweep_plot(curves: list[Curve], setting: str, axis: Axis, marks: Marks, *, n
     axes.set_xlabel(f"{setting} →")
     axes.set_ylabel(f"{axis.title} →")
     legend(figure, marks, [curve.label for curve in drawn])
-    caption = f"The first {len(drawn)} of {len(curves)} curves." if len(drawn) < len(curves) else ""
+    first = f"The first {len(drawn)} of {len(curves)} curves." if len(drawn) < len(curves) else ""
+    caption = " ".join(filter(None, (first, numbered([curve.label for curve in drawn], marks))))
     title = f"{axis.title} by {setting.lower()}"
     return to_plot(figure, name=name, title=title, alt=_swept(drawn, title), caption=caption, data=_points(curves))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d
+import scipy
 
 from semscale.model import Array
 
@@ -20,7 +20,7 @@ def bounded_density(values: Array, *, low: float, high: float) -> tuple[Array, A
     counts, edges = np.histogram(np.clip(values, low, high), bins=BINS, range=(low, high))
     width = (high - low) / BINS
     bandwidth = max(_scott(values), width)
-    smooth = gaussian_filter1d(counts.astype(np.float64), bandwidth / width, mode="reflect")
+    smooth = scipy.ndimage.gaussian_filter1d(counts.astype(np.float64), bandwidth / width, mode="reflect")
     return (edges[:-1] + edges[1:]) / 2, smooth / (smooth.sum() * width)
 
 

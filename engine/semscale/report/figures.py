@@ -11,7 +11,9 @@ from semscale.report.svg import Plot
 
 FOLDER = "figures"
 KINDS = ("svg", "png")
-OF_RUNS = re.compile(r"(interval|distribution|sweep)-[a-z-]+|consistency-by-alignment|sensitivity")
+OF_RUNS = re.compile(
+    r"(interval|distribution|sweep)-[a-z-]+|differences-[a-z-]+-[0-9]+|consistency-by-alignment|sensitivity"
+)
 
 
 def write_figures(out: Path, plots: Sequence[Plot], *, ours: re.Pattern[str] = OF_RUNS) -> None:

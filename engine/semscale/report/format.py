@@ -9,6 +9,7 @@ from typing import Any, TypeGuard
 
 DASH = "–"
 REPLACEMENT = "\ufffd"
+TINY = 1e-4  # numbers below are written with an exponent
 _SPACE = re.compile(r"[\t\n\r\v\f\x1c-\x1f\x85\u2028\u2029]+")
 # Also what turns the direction of writing: what follows would be shown in another order. Not isolates of our own.
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066\u2067\ud800-\udfff\ufffe\uffff]")
@@ -32,6 +33,23 @@ def number(value: float | None, digits: int = 2) -> str:
 def span(low: float | None, high: float | None, digits: int = 2) -> str:
     """Return "low to high", or an en dash when either end is undefined."""
     return f"{number(low, digits)} to {number(high, digits)}" if is_defined(low) and is_defined(high) else DASH
+
+
+def signed(value: float) -> str:
+    """Return a difference with its sign and as many digits as count."""
+    return DASH if math.isnan(value) else format(float(value), f"+{form_of(value)}")
+
+
+def plain(value: float) -> str:
+    """Return a value with as many digits as count."""
+    return DASH if math.isnan(value) else format(float(value), form_of(value))
+
+
+def form_of(value: float) -> str:
+    """Return a format of three digits for a small number and two decimals for a large one."""
+    if not math.isfinite(value) or value == 0 or abs(value) >= 1:
+        return ".2f"
+    return f".{2 - math.floor(math.log10(abs(value)))}f" if abs(value) >= TINY else ".2e"
 
 
 def count(value: int) -> str:

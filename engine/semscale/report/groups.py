@@ -78,6 +78,12 @@ def not_averaged(table: pa.Table) -> pa.Table:
     return table.filter(few).sort_by([("model", "ascending"), ("group", "ascending")])
 
 
+def of_model(table: pa.Table, model: str | None) -> pa.Table:
+    """Return the rows of one model; None is the one without a name."""
+    is_model = pc.is_null(table["model"]) if model is None else pc.equal(table["model"], model)
+    return table.filter(pc.fill_null(is_model, False))
+
+
 def rows(table: pa.Table) -> list[Group]:
     """Return each row of `table` as a Group."""
     return [Group(**row) for row in table.to_pylist()]

@@ -57,7 +57,7 @@ def compose(out: Path) -> tuple[str, list[Plot]]:
     parts["failures"] = tables.failure_rows(summary, failures_in(out / "images.parquet", n_examples=N_FAILURE_EXAMPLES))
     page = environment().get_template("page.html").render(**frame(), **parts, sections=_sections(parts))
     cards = [card.plot for card in parts["cards"]]
-    plots = [*cards, *parts["plots"], parts["alignment"], *parts["sweeps"], parts["sensitivity_plot"]]
+    plots = [*cards, *parts["plots"], *parts["paired"], parts["alignment"], *parts["sweeps"], parts["sensitivity_plot"]]
     return page, [plot for plot in plots if plot is not None]
 
 
@@ -75,6 +75,7 @@ def _numbers(summary: Summary, groups: pa.Table) -> dict[str, Any]:
         "marks": marks,
         "plots": sections.distributions(summary, ranked, marks),
         "alignment": sections.alignment(summary, ranked, marks),
+        "paired": sections.paired(summary, ranked, marks),
         "sweeps": sections.sweep_plots(summary),
         "table": sections.group_table(ranked),
         "left_out": sections.left_out(not_averaged(groups)),
@@ -114,7 +115,8 @@ def _sections(parts: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("alignment", "Consistency by alignment", parts["alignment"]),
         ("sweeps", "Sweeps", parts["sweeps"]),
         ("sensitivity", "Images a prompt", parts["sensitivity"]),
-        ("models", "Side by side", parts["grids"] or parts["comparison"]),
+        ("differences", "Paired differences", parts["paired"] or parts["comparison"]),
+        ("models", "Side by side", parts["grids"]),
         ("extremes", "Best and worst", True),
         ("groups", "All groups", True),
         ("agreement", "Human agreement", parts["agreement"]),

@@ -50,17 +50,17 @@ def members_of(path: Path, groups: list[Group], *, limit: int) -> list[list[Memb
     wanted = ds.field("group").isin([group.group for group in groups]) & (ds.field("status") == "ok")
     for batch in scan(path, [*MEMBER_COLUMNS, "model", "group"], wanted):
         for index, group in enumerate(groups):
-            inside = np.flatnonzero(in_group(batch, group))
+            inside = np.flatnonzero(in_group(batch, group.model, group.group))
             kept = inside[_kept(batch, inside, seen[index], group=group, limit=limit)]
             seen[index] += len(inside)
             found[index] += [Member(**row) for row in batch.select(MEMBER_COLUMNS).take(pa.array(kept)).to_pylist()]
     return [choose(members, group, limit) for members, group in zip(found, groups, strict=True)]
 
 
-def in_group(batch: pa.RecordBatch, group: Group) -> Array:
-    """Mark the rows of `group`: (n,) bool."""
-    model = pc.is_null(batch["model"]) if group.model is None else pc.equal(batch["model"], group.model)
-    return pc.fill_null(pc.and_(pc.equal(batch["group"], group.group), model), False).to_numpy(zero_copy_only=False)
+def in_group(batch: pa.RecordBatch, model: str | None, group: str) -> Array:
+    """Mark the rows of a model's group: (n,) bool."""
+    of_model = pc.is_null(batch["model"]) if model is None else pc.equal(batch["model"], model)
+    return pc.fill_null(pc.and_(pc.equal(batch["group"], group), of_model), False).to_numpy(zero_copy_only=False)
 
 
 def _kept(batch: pa.RecordBatch, inside: Array, offset: int, *, group: Group, limit: int) -> Array:

@@ -17,9 +17,10 @@ class Mark:
     colour: str
     shape: str  # matplotlib's marker
     glyph: str  # the same shape as a character
+    number: int  # from 1, for a figure whose fonts cannot write the name
 
 
 def marks(models: Iterable[str | None]) -> dict[str | None, Mark]:
     """Return a mark for each model; the shapes and colours repeat at different lengths, so pairs rarely do."""
     names = sorted(set(models), key=lambda name: (name is None, name or ""))
-    return {name: Mark(COLOURS[i % len(COLOURS)], *SHAPES[i % len(SHAPES)]) for i, name in enumerate(names)}
+    return {name: Mark(COLOURS[i % len(COLOURS)], *SHAPES[i % len(SHAPES)], i + 1) for i, name in enumerate(names)}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,7 +17,7 @@ from semscale.report.figure_data import named
 from semscale.report.format import count, number, plural, span
 from semscale.report.palette import Mark
 from semscale.report.summary import Estimate
-from semscale.report.svg import INK, WIDTH, Plot, house_style, label, to_plot
+from semscale.report.svg import INK, WIDTH, Plot, house_style, label, to_plot, unwritten
 
 MAX_ROWS = 12  # models drawn in one plot
 MAX_POINTS = 1500  # groups drawn one by one in a scatter
@@ -51,7 +52,7 @@ def interval_plot(estimates: Mapping[str, Estimate], axis: Axis, marks: Marks, *
     said = "; ".join(f"{named(model)}: {number(e.value)}, interval {span(e.low, e.high)}" for model, e in rows)
     alt = f"{axis.title} by model, with intervals. {said}."
     data = figure_data.of_intervals(estimates)
-    return to_plot(figure, name=name, title=axis.title, alt=alt, caption=_shown(rows, estimates), data=data)
+    return to_plot(figure, name=name, title=axis.title, alt=alt, caption=_shown(rows, estimates, marks), data=data)
 
 
 @house_style()
@@ -70,7 +71,7 @@ def distribution_plot(values: Mapping[str | None, Array], axis: Axis, marks: Mar
     said = "; ".join(f"{named(model)}: median {number(np.median(v))}, {span(v.min(), v.max())}" for model, v in rows)
     alt = f"Distribution of {axis.title} over groups. {said}."
     data = figure_data.of_distributions(values)
-    return to_plot(figure, name=name, title=axis.title, alt=alt, caption=_shown(rows, values), data=data)
+    return to_plot(figure, name=name, title=axis.title, alt=alt, caption=_shown(rows, values, marks), data=data)
 
 
 def _distribution(axes: Axes, y: float, values: Array, *, axis: Axis, mark: Mark) -> None:
@@ -117,7 +118,8 @@ def scatter_plot(values: Mapping[str | None, Array], x: Axis, y: Axis, marks: Ma
     set_limits(axes, np.concatenate([v[:, 1] for v in drawn.values()]), y, vertical=True)
     axes.set_xlabel(f"{x.title} →")
     axes.set_ylabel(f"{y.title} →")
-    caption = _points_drawn(sum(len(v) for v in drawn.values()), n_groups)
+    told = _points_drawn(sum(len(v) for v in drawn.values()), n_groups)
+    caption = " ".join(filter(None, (told, numbered(values if len(values) > 1 else (), marks))))
     title = f"{x.title} and {y.title}"
     if len(values) > 1:
         legend(figure, marks, list(values))
@@ -143,8 +145,14 @@ def _sample(values: Array, share: float) -> Array:
     return values[np.sort(np.random.default_rng(0).choice(len(values), n, replace=False))]
 
 
-def _shown(drawn: Sized, every: Sized) -> str:
-    return f"The first {len(drawn)} of {len(every)} models, the best first." if len(drawn) < len(every) else ""
+def _shown(drawn: Sequence[tuple[str | None, Any]], every: Sized, marks: Marks) -> str:
+    first = f"The first {len(drawn)} of {len(every)} models, the best first." if len(drawn) < len(every) else ""
+    return " ".join(filter(None, (first, numbered([model for model, _ in drawn], marks))))
+
+
+def numbered(models: Iterable[str | None], marks: Marks) -> str:
+    """Return, for a caption, the models that a figure has as numbers; "" where it has none."""
+    return unwritten({marks[model].number: model for model in models})
 
 
 def _rows(n: int, *, inches: float) -> tuple[Figure, Axes]:
@@ -161,7 +169,7 @@ def _title(axes: Axes, y: float, model: str | None, right: str, mark: Mark) -> N
     """Name a row: in the colour of the text, for that of the mark is too pale to read."""
     place = {"transform": axes.get_yaxis_transform(), "va": "center", "parse_math": False}
     axes.text(0, y, mark.glyph, color=mark.colour, ha="left", **place)
-    axes.text(0.045, y, label(model), weight="bold", ha="left", **place)
+    axes.text(0.045, y, label(model, number=mark.number), weight="bold", ha="left", **place)
     axes.text(1, y, right, ha="right", **place)
 
 
@@ -169,7 +177,9 @@ def legend(figure: Figure, marks: Marks, shown: Sequence[str | None]) -> None:
     """Put the names of up to MAX_ROWS models under a figure that does not name them itself."""
     for model in shown[:MAX_ROWS]:
         mark = marks[model]
-        figure.axes[0].plot([], [], mark.shape, color=mark.colour, label=label(model, 24).lstrip("_"))
+        figure.axes[0].plot(
+            [], [], mark.shape, color=mark.colour, label=label(model, 24, number=mark.number).lstrip("_")
+        )
     drawn = figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8.5, handletextpad=0.2)
     for text in drawn.get_texts():
         text.set_parse_math(False)

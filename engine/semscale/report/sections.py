@@ -12,6 +12,7 @@ from semscale.report import palette, plots, tables, words
 from semscale.report.format import DASH, shorten
 from semscale.report.gallery import Panel
 from semscale.report.groups import Group, rows, values_by_model
+from semscale.report.paired import paired_plots
 from semscale.report.palette import Mark
 from semscale.report.plots import Axis
 from semscale.report.summary import ScoreSummary, Summary
@@ -83,6 +84,12 @@ def alignment(summary: Summary, ranked: pa.Table, marks: Marks) -> Plot | None:
     both = values_by_model(ranked, tuple(COLUMN_OF.values()))
     axes = [axis(scores[name]) for name in COLUMN_OF]
     return plots.scatter_plot(both, axes[0], axes[1], marks, name="consistency-by-alignment") if both else None
+
+
+def paired(summary: Summary, ranked: pa.Table, marks: Marks) -> list[Plot]:
+    """Return the paired differences of the first score over groups; none of a run with one model."""
+    scores = _scores(summary, ranked)[:1]  # `compare` draws the others
+    return [plot for score in scores for plot in paired_plots(score, COLUMN_OF[score.metric], ranked, marks)]
 
 
 def _scores(summary: Summary, ranked: pa.Table) -> list[ScoreSummary]:

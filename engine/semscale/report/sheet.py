@@ -55,7 +55,7 @@ def write_sheet(path: Path, sheet: Sheet, entries: Sequence[Entry]) -> Path:
         environment()
         .get_template("sheet.html")
         .render(
-            style=frame()["style"],
+            style=frame()["style"],  # without tables there is no need of the script
             sheet=sheet,
             subject=subject,
             cells=[_cell(entry, str(rank), f"Result {rank}") for rank, entry in enumerate(entries, start=1)],

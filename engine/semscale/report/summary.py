@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from semscale.errors import StoreError, UsageError
+from semscale.errors import StoreError, UsageError, explained
 from semscale.report.format import as_float
 
 SUMMARY_FORMAT = 1
@@ -86,14 +87,20 @@ def read_summary(path: Path) -> Summary:
         raw = json.loads(path.read_text(encoding="utf-8"))
         if raw["format"] != SUMMARY_FORMAT:
             raise StoreError(f"{path}: format {raw['format']!r} is of another version of semscale; score again")
-        return _summary(raw)
+        return summary_of(raw)
     except FileNotFoundError as error:
         raise UsageError(f"{path}: no such file; run `semscale score` into this folder first") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StoreError(f"{path}: not a summary of a run ({error!r}); score again") from error
+        raise StoreError(f"{path}: not a summary of a run ({explained(error)}); score again") from error
 
 
-def _summary(raw: Mapping[str, Any]) -> Summary:
+def as_raw(summary: Summary) -> dict[str, Any]:
+    """Return what `summary_of` reads as the same summary without its scores."""
+    return {**dataclasses.asdict(dataclasses.replace(summary, scores=())), "scores": {}}
+
+
+def summary_of(raw: Mapping[str, Any]) -> Summary:
+    """Return the values of a `summary.json`. Raises KeyError, TypeError, ValueError and AttributeError for others."""
     return Summary(
         **{name: int(raw[name]) for name in ("n_found", "n_ok", "n_failed", "n_ignored", "n_groups")},
         n_truncated_texts=int(raw.get("n_truncated_texts") or 0),

@@ -7,12 +7,13 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import matplotlib
 from markupsafe import Markup
 from matplotlib.figure import Figure
-from matplotlib.font_manager import findfont, get_font
+from matplotlib.font_manager import findfont, fontManager, get_font
 
 from semscale.report.format import REPLACEMENT, shorten
 
@@ -40,6 +41,12 @@ STYLE: dict[str, Any] = {
     "grid.linewidth": 0.6,
     "axes.formatter.useoffset": False,
 }
+OWN_FONT = "DejaVu Sans"
+FALLBACKS = (  # what systems commonly have for scripts that it lacks
+    *("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Noto Sans JP", "Source Han Sans SC", "PingFang SC"),
+    *("Hiragino Sans", "Microsoft YaHei", "Yu Gothic", "Malgun Gothic", "Apple SD Gothic Neo", "WenQuanYi Micro Hei"),
+    *("WenQuanYi Zen Hei", "Droid Sans Fallback", "Noto Sans Devanagari", "Noto Sans Thai", "Arial Unicode MS"),
+)
 PNG_DPI = 200
 LETTER = 0.58  # em, of most letters: room is counted in them, and some are wider
 _METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
@@ -90,7 +97,7 @@ def house_style() -> Iterator[None]:
     """Draw with this page's style, whatever the user's own matplotlib settings are."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE)
+        matplotlib.rcParams.update(STYLE | {"font.family": _families()})
         yield
 
 
@@ -107,19 +114,51 @@ def to_plot(figure: Figure, *, name: str, title: str, alt: str, caption: str = "
     return Plot(title, Markup(body), width, height, alt, caption, data, name, svg, figure)
 
 
-def label(text: str | None, limit: int = 34) -> str:
-    """Return `text` fit to be drawn: short, and with a mark for each character that the plots' font lacks."""
+def label(text: str | None, limit: int = 34, *, number: int = 0) -> str:
+    """Return `text` fit to be drawn: short, and with a mark for each sign that the fonts lack.
+
+    A name with letters that they lack is drawn as "model 3" where it has a `number`; `unwritten` says what it is.
+    """
     if text is None:
         return "no model named"
-    font = get_font(findfont("DejaVu Sans"))
-    drawn = "".join(c if font.get_char_index(ord(c)) else REPLACEMENT for c in shorten(text, limit))
-    while _width(font, drawn) > limit * LETTER:
+    if number and not is_written(text):
+        return f"model {number}"
+    drawn = "".join(c if _has(c) else REPLACEMENT for c in shorten(text, limit))
+    while _width(drawn) > limit * LETTER:
         drawn = drawn[:-2].rstrip() + "…"
     return drawn
 
 
-def _width(font: Any, text: str) -> float:
+def is_written(text: str) -> bool:
+    """Return whether the fonts of figures have every letter and digit of `text`."""
+    return all(_has(c) for c in text if c.isalnum())
+
+
+def unwritten(names: Mapping[int, str | None]) -> str:
+    """Return, for a caption, the names that a figure has as numbers; "" where it has none. Numbers are of palette."""
+    told = (f"model {number}: {shorten(text, 60)}" for number, text in names.items() if text and not is_written(text))
+    return "; ".join(told)
+
+
+@cache
+def _families() -> list[str]:
+    """The fonts of figures: matplotlib's own, and for what it lacks those that this machine has."""
+    there = {font.name for font in fontManager.ttflist}
+    return [OWN_FONT, *(name for name in FALLBACKS if name in there)]
+
+
+@cache
+def _faces() -> list[Any]:
+    return [get_font(findfont(name)) for name in _families()]
+
+
+def _has(character: str) -> bool:
+    return any(face.get_char_index(ord(character)) for face in _faces())
+
+
+def _width(text: str) -> float:
     """In em."""
+    font = get_font([findfont(name) for name in _families()])
     font.set_size(100, 72)
     font.set_text(text)
     return font.get_width_height()[0] / 64 / 100

@@ -123,7 +123,8 @@ def cautions(summary: Summary) -> list[str]:
 
 def _scs_cautions(overall: Estimate) -> list[tuple[int, str]]:
     pairs, excluded = plural(overall.n_clamped, "pair"), plural(overall.n_excluded, "group")
-    few = f"Only {plural(overall.n_groups, 'group')} averaged: there is no interval between groups, so nothing tells "
+    averaged = "Only one group" if overall.n_groups else "No group"
+    few = f"{averaged} could be averaged: there is no interval between groups, so nothing tells "
     return [
         (overall.n_groups < 2, few + "what other groups would score."),
         (overall.n_excluded, f"{excluded} with fewer than two valid images: not in the mean of SCS."),

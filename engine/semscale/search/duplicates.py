@@ -9,8 +9,7 @@ import hashlib
 from collections.abc import Iterator
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+import scipy
 
 from semscale.errors import UsageError
 from semscale.model import Array
@@ -52,8 +51,8 @@ class Components:
             return
         met, place = np.unique(np.concatenate([left[apart], right[apart]]), return_inverse=True)
         ends = place.reshape(2, -1)
-        graph = coo_array((np.ones(ends.shape[1], bool), (ends[0], ends[1])), shape=(len(met), len(met)))
-        count, component = connected_components(graph, directed=False)
+        graph = scipy.sparse.coo_array((np.ones(ends.shape[1], bool), (ends[0], ends[1])), shape=(len(met), len(met)))
+        count, component = scipy.sparse.csgraph.connected_components(graph, directed=False)
         first = np.full(count, len(self.labels))
         np.minimum.at(first, component, met)
         moved = np.arange(len(self.labels))

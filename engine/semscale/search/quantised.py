@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from scipy.fft import dct
+import scipy
 
 from semscale.model import Array
 from semscale.search import kernels
@@ -117,4 +117,4 @@ def _signs(dim: int) -> Array:
 @cache
 def _orthogonal(size: int) -> Array:
     """(size, size) float32: a cosine transform, none of whose entries is above sqrt(2 / size)."""
-    return dct(np.eye(size), norm="ortho", axis=1).astype(np.float32)
+    return scipy.fft.dct(np.eye(size), norm="ortho", axis=1).astype(np.float32)

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from scipy.special import stdtrit
+import scipy
 
 from semscale.errors import UsageError
 from semscale.model import Array, Interval
@@ -185,7 +185,7 @@ def _interval(value: float, left_out: Array, times: Array) -> tuple[Interval | N
     error = float(np.sqrt((n - 1) / n * (times * off**2).sum()))
     if error < _ROUNDING or abs(value) >= 1 - _ROUNDING:
         return None, "every item tells the same: no spread to tell how sure that is"
-    reach = float(stdtrit(n - 1, 0.5 + LEVEL / 2)) * error / (1 - value**2)
+    reach = float(scipy.special.stdtrit(n - 1, 0.5 + LEVEL / 2)) * error / (1 - value**2)
     low, high = np.tanh(np.arctanh(value) + np.array([-reach, reach]))
     return Interval(float(low), float(high), LEVEL, METHOD), ""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import ndtri
+import scipy
 
 from semscale.errors import UsageError
 from semscale.model import Array, Interval
@@ -119,7 +119,7 @@ def _order_statistic(n: int) -> tuple[int, str]:
     if n <= EXACT_SHIFT:
         below = np.cumsum(rank_sum_chances(np.arange(1.0, n + 1))[::2])  # whole ranks: the odd doubled sums are empty
         return int(np.searchsorted(below, tail, side="right")), "exact"
-    reach = ndtri(1 - tail) * np.sqrt(n * (n + 1) * (2 * n + 1) / 24)
+    reach = scipy.special.ndtri(1 - tail) * np.sqrt(n * (n + 1) * (2 * n + 1) / 24)
     return int(n * (n + 1) / 4 - reach) + 1, "normal approximation"
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtrit
+import scipy
 
 from semscale.model import Array, Interval
 
@@ -48,7 +48,7 @@ def student_interval(
     """Values with standard errors from n observations each -> low and high of the t interval with n - 1 degrees of
     freedom, cut to `bounds`: both ends, or that of a mean below the bound would be upside down. NaN where the error is.
     """
-    reach = stdtrit(np.maximum(np.asarray(n) - 1.0, 1.0), 0.5 + LEVEL / 2) * error
+    reach = scipy.special.stdtrit(np.maximum(np.asarray(n) - 1.0, 1.0), 0.5 + LEVEL / 2) * error
     low, high = np.clip(value - reach, *bounds), np.clip(value + reach, *bounds)
     return low, high
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import bdtr
+import scipy
 
 from semscale.errors import UsageError
 from semscale.model import Array, Interval
@@ -82,7 +82,7 @@ def mcnemar(first_right: Array, second_right: Array) -> TestResult:
     if n == 0:
         nan = float("nan")
         return TestResult("McNemar", "none", nan, nan, 0, reason="both are right on the same items")
-    p = min(1.0, 2 * float(bdtr(min(only_first, only_second), n, 0.5)))
+    p = min(1.0, 2 * float(scipy.special.bdtr(min(only_first, only_second), n, 0.5)))
     return TestResult("McNemar", "exact binomial over the items on which one alone is right", float(only_first), p, n)
 
 

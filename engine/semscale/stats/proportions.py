@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from scipy.special import ndtri
+import scipy
 
 from semscale.model import Interval
 from semscale.stats.intervals import LEVEL
@@ -14,7 +14,7 @@ def wilson_interval(successes: int, n: int) -> Interval | None:
     """Score interval of the share successes / n of n independent items (Wilson 1927), in 0..1. None for n = 0."""
     if n == 0:
         return None
-    z = float(ndtri(0.5 + LEVEL / 2))
+    z = float(scipy.special.ndtri(0.5 + LEVEL / 2))
     share = successes / n
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     reach = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtr, stdtrit
+import scipy
 
 from semscale.errors import UsageError
 from semscale.model import Array, Interval
@@ -89,8 +89,8 @@ def bootstrap_difference(differences: Array, *, seed: int = 0) -> MeanDifference
         return MeanDifference(mean(values), None, n, 0, seed, "all differences are equal: no spread to resample")
     resamples = _resamples(n)
     means = np.concatenate(list(_resampled_means(_settled(values), resamples, rng)))
-    reach = np.sqrt(n / (n - 1)) * stdtrit(n - 1, 0.5 + LEVEL / 2)
-    low, high = np.quantile(means, ndtr([-reach, reach]))
+    reach = np.sqrt(n / (n - 1)) * scipy.special.stdtrit(n - 1, 0.5 + LEVEL / 2)
+    low, high = np.quantile(means, scipy.special.ndtr([-reach, reach]))
     method = f"bootstrap over prompts, expanded percentile, {resamples} resamples"
     return MeanDifference(mean(values), Interval(float(low), float(high), LEVEL, method), n, resamples, seed, "")
 

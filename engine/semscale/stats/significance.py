@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.special import ndtr
+import scipy
 
 from semscale.errors import UsageError
 from semscale.model import Array
@@ -106,7 +106,7 @@ def _normal_p(found: SignedRanks, *, n_ranked_zeros: int) -> float:
     squares = n * (n + 1) * (2 * n + 1) - n_ranked_zeros * (n_ranked_zeros + 1) * (2 * n_ranked_zeros + 1)
     ties = found.ties.astype(np.float64)
     variance = (squares - (ties**3 - ties).sum() / 2) / 24
-    return float(2 * ndtr(-abs(found.r_plus - mean) / np.sqrt(variance)))
+    return float(2 * scipy.special.ndtr(-abs(found.r_plus - mean) / np.sqrt(variance)))
 
 
 def wilcoxon_from_statistic(w: float, n: int) -> SignedRankP:
@@ -120,7 +120,7 @@ def wilcoxon_from_statistic(w: float, n: int) -> SignedRankP:
         raise UsageError(f"W={w} of n={n} differences: rank sums of n >= 1 differences lie from 0 to n (n + 1) / 2")
     low = min(w, total - w)
     z = (total / 2 - low) / np.sqrt(n * (n + 1) * (2 * n + 1) / 24)
-    p_normal, p_exact = float(2 * ndtr(-z)), float("nan")
+    p_normal, p_exact = float(2 * scipy.special.ndtr(-z)), float("nan")
     if n <= EXACT_FROM_STATISTIC:
         p_exact = _lower_tail_twice(rank_sum_chances(np.arange(1.0, n + 1)), low)
     exact = n <= EXACT_UNTIED

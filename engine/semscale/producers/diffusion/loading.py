@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
 import torch
 
-from semscale.errors import MissingDependencyError, ModelError
+from semscale.errors import MissingDependencyError, ModelError, SemscaleError, UsageError
 from semscale.producers.diffusion import lora
 from semscale.producers.diffusion.checkpoint import Checkpoint, find
 from semscale.producers.diffusion.classes import ByClass
@@ -17,9 +18,9 @@ from semscale.producers.diffusion.devices import TORCH_DTYPES, device_of, dtype_
 from semscale.producers.diffusion.editing import ImageToImage, Instructed
 from semscale.producers.diffusion.kinds import Kind, kind_of
 from semscale.producers.diffusion.options import DiffusionOptions
+from semscale.producers.diffusion.outline import outline, with_network
 from semscale.producers.diffusion.producer import Adapters, DiffusionProducer
 from semscale.producers.diffusion.quiet import loading, quiet
-from semscale.producers.diffusion.schedulers import Schedulers
 from semscale.producers.diffusion.text_to_image import TextToImage, fixed
 from semscale.producers.request import Producer
 
@@ -38,11 +39,11 @@ def load(model: str, options: DiffusionOptions) -> Producer:
     device = device_of(options.device)
     dtype = dtype_of(options.dtype, kind.half, device)
     if options.lora is not None:
-        lora.find(options.lora)  # before the weights, which may take minutes
+        lora.find(options.lora)
     with quiet():
         import_module("diffusers")  # which warns of its own dependencies
     with loading(model):
-        _check_schedulers(checkpoint, kind, options.schedulers)
+        _check(checkpoint, kind, options)
         pipeline = _pipeline(checkpoint, kind, TORCH_DTYPES[dtype], options.variant)
     with loading(model):
         pipeline.to(device)
@@ -57,29 +58,47 @@ def load(model: str, options: DiffusionOptions) -> Producer:
     return DiffusionProducer(checkpoint.name, facts, adapters, batch_size=batch_size)
 
 
-def _check_schedulers(checkpoint: Checkpoint, kind: Kind, names: Sequence[str]) -> None:
-    """Raise UsageError for a scheduler that the model cannot run with, from the configuration of its own."""
-    if names:
-        own = _loaded(checkpoint, checkpoint.scheduler, subfolder="scheduler")
-        schedulers = Schedulers(own, checkpoint.name, unscaled=kind.task == "class")
-        for name in names:
-            schedulers.checked(name)
+def _check(checkpoint: Checkpoint, kind: Kind, options: DiffusionOptions) -> None:
+    """Refuse what the model cannot do, from its configurations alone. Raises UsageError and ModelError."""
+    with _explained(checkpoint):
+        scheduler = _from_pretrained(checkpoint, checkpoint.scheduler, subfolder="scheduler")
+        pipeline = outline(checkpoint, kind, scheduler)
+        if options.lora is not None:
+            lora.check(pipeline, options.lora)
+            lora.check_fit(with_network(outline(checkpoint, kind, scheduler), checkpoint), options.lora)
+        adapters = _adapters(kind, pipeline, checkpoint.name)
+    if options.variant is not None and not checkpoint.has_variant(options.variant):
+        raise UsageError(f"{checkpoint.where}: has no weights of a variant {options.variant!r}; leave the variant out")
+    unloaded = DiffusionProducer(checkpoint.name, {}, adapters, batch_size=1)
+    for setting in options.settings:
+        unloaded.check(setting, edits=options.edits)
 
 
 def _pipeline(checkpoint: Checkpoint, kind: Kind, dtype: torch.dtype, variant: str | None) -> Any:
     """The pipeline with its weights, from safetensors and without code of its own. Raises ModelError."""
     automatic = {"text": "AutoPipelineForText2Image", "image": "AutoPipelineForImage2Image"}
     loader = automatic.get(kind.task, checkpoint.pipeline)
-    return _loaded(checkpoint, loader, torch_dtype=dtype, variant=variant, use_safetensors=True, **dict(kind.without))
+    options = {"torch_dtype": dtype, "variant": variant, "use_safetensors": True, **dict(kind.without)}
+    with _explained(checkpoint):
+        return _from_pretrained(checkpoint, loader, **options)
 
 
-def _loaded(checkpoint: Checkpoint, loader: str, **options: Any) -> Any:
-    """What a class of diffusers makes of a checkpoint. Raises ModelError."""
+def _from_pretrained(checkpoint: Checkpoint, loader: str, **options: Any) -> Any:
+    """What a class of diffusers makes of a checkpoint."""
     import diffusers
+
+    return getattr(diffusers, loader).from_pretrained(checkpoint.where, revision=checkpoint.commit, **options)
+
+
+@contextmanager
+def _explained(checkpoint: Checkpoint) -> Iterator[None]:
+    """Raise what diffusers raises for a checkpoint that it cannot read as a ModelError; our own errors pass."""
     from safetensors import SafetensorError
 
     try:
-        return getattr(diffusers, loader).from_pretrained(checkpoint.where, revision=checkpoint.commit, **options)
+        yield
+    except SemscaleError:
+        raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
         said = " ".join(str(error).split())
         raise ModelError(f"{checkpoint.where}: cannot be loaded as {checkpoint.pipeline} ({said[:300]})") from error

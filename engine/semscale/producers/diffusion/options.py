@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from semscale.errors import UsageError
+from semscale.producers.request import Setting
 
 DTYPES = ("fp32", "fp16", "bf16")  # of the weights and of what is computed with them
 
@@ -20,7 +21,8 @@ class DiffusionOptions:
     lora: str | None = None  # safetensors file, or hub id
     lora_scale: float | None = None  # 1.0 where a LoRA is given
     batch_size: int | None = None  # images a call; by the device where None
-    schedulers: tuple[str, ...] = ()  # that will be asked for; refused before the weights where there are none such
+    settings: tuple[Setting, ...] = ()  # to be asked for; what the model cannot do is refused before its weights
+    edits: bool = False  # whether they will be asked for edits
 
     def __post_init__(self) -> None:
         if self.dtype is not None and self.dtype not in DTYPES:

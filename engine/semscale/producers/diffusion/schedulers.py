@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import json
+from functools import lru_cache
 from typing import Any
 
 from semscale.errors import UsageError
@@ -23,9 +25,7 @@ class Schedulers:
         found = {cls.__name__: cls for cls in own.compatibles if getattr(cls, "_compatibles", None)}
         found.pop(_UNSEEDED, None)
         if unscaled:
-            found = {
-                name: cls for name, cls in found.items() if float(cls.from_config(own.config).init_noise_sigma) == 1
-            }
+            found = {name: cls for name, cls in found.items() if _is_unscaled(cls, own.to_json_string())}
         self._own = own
         self._model = model
         self._classes = {type(own).__name__: type(own)} | dict(sorted(found.items()))
@@ -50,3 +50,9 @@ class Schedulers:
     def fresh(self, name: str) -> Any:
         """A scheduler with the checkpoint's configuration, and nothing left of an earlier batch."""
         return self._classes[name].from_config(self._own.config)
+
+
+@lru_cache
+def _is_unscaled(cls: Any, config: str) -> bool:
+    """Whether a scheduler takes noise at a deviation of 1; some need a second to be made for that."""
+    return float(cls.from_config(json.loads(config)).init_noise_sigma) == 1

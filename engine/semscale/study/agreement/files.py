@@ -16,11 +16,11 @@ from semscale.files import replacing
 from semscale.outputs import finite
 from semscale.stats.majorities import NOBODY
 from semscale.study.agreement.agreeing import Agreement
+from semscale.study.agreement.disagreeing import LISTED, disagreements, pictured, writable
 from semscale.study.agreement.of_metric import MetricAgreement
 from semscale.study.agreement.words import headline
 
 FORMAT = 1
-LISTED = 100  # prompts of each kind that agreement.json names; items.parquet has all
 ITEMS = pa.schema(
     [
         *((name, pa.string()) for name in ("item", "prompt", "model_a", "model_b")),
@@ -42,10 +42,13 @@ def write_agreement(out: Path, found: Agreement, made: Mapping[str, Any]) -> dic
     from semscale.study.agreement.page import render
 
     told = finite(as_json(found, made))
+    shown = finite(pictured(found))
+    if told["metric"] is not None:
+        told["metric"]["disagreements"] = shown
     with replacing(out / "items.parquet") as temporary:
         pq.write_table(items_table(found), temporary)
     with replacing(out / "agreement.html") as temporary:
-        temporary.write_text(render(found, made), encoding="utf-8")
+        temporary.write_text(render(found, made, shown), encoding="utf-8")
     with replacing(out / "agreement.json") as temporary:
         text = json.dumps(told, indent=2, ensure_ascii=False) + "\n"
         temporary.write_text(text, encoding="utf-8", errors="replace")
@@ -61,7 +64,7 @@ def items_table(found: Agreement) -> pa.Table:
     values = np.full((n, 2), np.nan) if metric is None else metric.values
     columns = {
         "item": [item.item for item in task.items],
-        "prompt": [_writable(item.prompt) for item in task.items],
+        "prompt": [writable(item.prompt) for item in task.items],
         "model_a": [task.models[0]] * n,
         "model_b": [task.models[1]] * n,
         "votes_a": found.counts[:, 0],
@@ -113,8 +116,7 @@ def as_json(found: Agreement, made: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _metric(metric: MetricAgreement, found: Agreement) -> dict[str, Any]:
-    items, models = found.ratings.task.items, found.ratings.task.models
-    apart = found.disagreements
+    models = found.ratings.task.models
     return {
         "name": metric.metric.name,
         "better": metric.metric.better,
@@ -128,28 +130,13 @@ def _metric(metric: MetricAgreement, found: Agreement) -> dict[str, Any]:
         "n_no_majority": metric.n_no_majority,
         "n_unmatched": len(metric.unmatched),
         "unmatched": [
-            {**dataclasses.asdict(each), "prompt": _writable(each.prompt)} for each in metric.unmatched[:LISTED]
+            {**dataclasses.asdict(each), "prompt": writable(each.prompt)} for each in metric.unmatched[:LISTED]
         ],
         "n_other_images": len(metric.other_images),
-        "n_disagreements": len(apart),
-        "disagreements": [
-            {
-                "item": items[n].item,
-                "prompt": _writable(items[n].prompt),
-                "votes": dict(zip(models, found.counts[n].tolist(), strict=True)),
-                "majority": models[found.majority[n]],
-                "values": dict(zip(models, metric.values[n].tolist(), strict=True)),
-                "choice": models[metric.choice[n]],
-            }
-            for n in apart[:LISTED]
-        ],
+        "n_disagreements": len(found.disagreements),
+        "disagreements": disagreements(found),
     }
 
 
 def _labels(codes: np.ndarray, models: tuple[str, str]) -> list[str | None]:
     return [None if code == NOBODY else models[code] for code in codes.tolist()]
-
-
-def _writable(text: str) -> str:
-    """Text that a table can hold: lone surrogates, of file names that are not UTF-8, replaced."""
-    return text.encode("utf-8", "replace").decode("utf-8")

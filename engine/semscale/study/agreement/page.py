@@ -2,66 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from semscale.report import palette
-from semscale.report.format import DASH, clean, number, shorten, tail
+from semscale.report.apart import apart
+from semscale.report.format import DASH, clean, number, shorten
 from semscale.report.html import environment, frame
-from semscale.report.images import Member
 from semscale.report.tables import Cell, Detail
-from semscale.report.thumbs import Thumb, thumbnail
 from semscale.stats.majorities import NOBODY
 from semscale.study.agreement import words
 from semscale.study.agreement.agreeing import Agreement
+from semscale.study.agreement.disagreeing import MAX_PICTURED
 from semscale.study.agreement.of_metric import MetricAgreement
 from semscale.study.comparison.page_tables import Table
 
 TEMPLATE = "agreement.html"
-MAX_PICTURED = 24  # items with pictures
-MAX_IMAGES = 8  # of one model and item
 MAX_ITEMS = 500  # lines of a table
 MAX_PAIRS = 200
 MAX_UNMATCHED = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """One image that raters saw."""
+def render(found: Agreement, made: Mapping[str, Any], disagreements: Sequence[Mapping[str, Any]]) -> str:
+    """The page, the same byte for byte for the same ratings and scores. Everything from outside is escaped.
 
-    thumb: Thumb
-    caption: str
-    alt: str
-
-
-@dataclass(frozen=True, slots=True)
-class OneSide:
-    """One model's images of an item."""
-
-    model: str
-    votes: int
-    value: str
-    raters_choose: bool
-    metric_chooses: bool
-    pictures: list[Picture]
-
-
-@dataclass(frozen=True, slots=True)
-class Apart:
-    """An item on which raters and metric differ."""
-
-    prompt: str
-    sides: list[OneSide]
-
-
-def render(found: Agreement, made: Mapping[str, Any]) -> str:
-    """The page, the same byte for byte for the same ratings and scores. Everything from outside is escaped."""
+    `disagreements` are those of agreement.json; the first are shown with the images that they name.
+    """
     templates = environment(Path(__file__).parent)
     task, metric = found.ratings.task, found.metric
     return templates.get_template(TEMPLATE).render(
@@ -76,7 +45,7 @@ def render(found: Agreement, made: Mapping[str, Any]) -> str:
         of_metric=[] if metric is None else list(words.of_metric(metric)),
         raters=_raters(found),
         pairs=_pairs(found),
-        apart=[] if metric is None else _apart(found, metric),
+        apart=[apart(each) for each in disagreements[:MAX_PICTURED]],
         n_apart=len(found.disagreements),
         items=_items(found),
         unmatched=_unmatched(metric),
@@ -140,48 +109,6 @@ def _unmatched(metric: MetricAgreement | None) -> Table:
         for each in loose[:MAX_UNMATCHED]
     ]
     return Table(["Prompt", "Present in", "Missing in"], lines, len(loose))
-
-
-def _apart(found: Agreement, metric: MetricAgreement) -> list[Apart]:
-    places = found.disagreements[:MAX_PICTURED]
-    members = [_members(found, metric, places, side) for side in (0, 1)]
-    return [
-        Apart(
-            shorten(found.ratings.task.items[n].prompt, 300),
-            [_side(found, metric, n, side, members[side].get(n, [])) for side in (0, 1)],
-        )
-        for n in places
-    ]
-
-
-def _side(found: Agreement, metric: MetricAgreement, n: int, side: int, members: list[Member]) -> OneSide:
-    model = found.ratings.task.models[side]
-    return OneSide(
-        model=model,
-        votes=int(found.counts[n, side]),
-        value=number(float(metric.values[n, side])),
-        raters_choose=bool(found.majority[n] == side),
-        metric_chooses=bool(metric.choice[n] == side),
-        pictures=[
-            Picture(thumbnail(each), tail(each.key, 24), f"{shorten(model, 40)}: {tail(each.key, 60)}")
-            for each in members
-        ],
-    )
-
-
-def _members(found: Agreement, metric: MetricAgreement, places: list[int], side: int) -> dict[int, list[Member]]:
-    """The images of one model that raters saw of some items, by rising seed; all, where no seeds are known."""
-    place_of = {names[side]: n for n in places if (names := metric.names[n]) is not None}
-    chosen = metric.sides[side]
-    table = chosen.results.images_of(chosen.model, ["key", "uri", "sha256"])
-    table = table.filter(pc.is_in(table["group"], value_set=pa.array(list(place_of), pa.string())))
-    found_of: dict[int, list[Member]] = {}
-    for row in table.sort_by([("seed", "ascending"), ("key", "ascending")]).to_pylist():
-        n = place_of[row["group"]]
-        shown, mine = found.ratings.task.items[n].seeds, found_of.setdefault(n, [])
-        if len(mine) < MAX_IMAGES and (not shown or row["seed"] is None or row["seed"] in shown):
-            mine.append(Member(row["key"], row["uri"], row["sha256"], None))
-    return found_of
 
 
 def _chosen(code: int, models: tuple[str, str]) -> str:

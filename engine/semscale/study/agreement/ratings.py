@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from semscale.errors import StoreError, UsageError
+from semscale.errors import StoreError, UsageError, explained
 
 FORMAT = 1
 Side = Literal["left", "right"]
@@ -119,7 +119,9 @@ def read_task(folder: Path) -> Task:
     except FileNotFoundError as error:
         raise UsageError(f"{file}: no such file; give the folder that `semscale annotate` wrote with -o") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{file}: not a task of `semscale annotate` ({error!r})") from error
+        raise StoreError(
+            f"{file}: not a task of `semscale annotate` ({explained(error):.100}); restore it from a copy"
+        ) from error
     if len(set(models)) != 2 or len(models) != 2:
         raise StoreError(f"{file}: a task is of two different models, not {list(models)}")
     if len({item.item for item in items}) != len(items):
@@ -133,16 +135,28 @@ def _events(file: Path, counted: _Counted) -> Iterator[tuple[str, Mapping[str, A
         *lines, torn = file.read_bytes().split(b"\n")
     except OSError as error:
         raise StoreError(f"{file}: cannot be read ({error})") from error
-    counted.n_torn += bool(torn)  # without a line end the writer had not answered yet, and will cut it off
+    if torn and _is_whole(torn):
+        lines.append(torn)  # it lacks its end alone
+    else:
+        counted.n_torn += bool(torn)  # half a line: the writer had not answered yet, and the next one cuts it off
     for number, line in enumerate(lines, start=1):
         yield f"{file}, line {number}", _event(line, f"{file}, line {number}")
+
+
+def _is_whole(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _event(line: bytes, where: str) -> Mapping[str, Any]:
     try:
         event = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise StoreError(f"{where}: not an event ({error!r:.100}); mend that line from a copy, or remove it") from error
+        raise StoreError(
+            f"{where}: not an event ({explained(error):.100}); mend that line from a copy, or remove it"
+        ) from error
     if not isinstance(event, dict):
         raise StoreError(f"{where}: not an event; mend that line from a copy, or remove it")
     return event

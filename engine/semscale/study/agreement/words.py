@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from semscale.model import Interval
-from semscale.report.format import plural
+from semscale.report.format import DASH, plural
 from semscale.stats.agreement import Coefficient
 from semscale.stats.majorities import Share
 from semscale.study.agreement.agreeing import Agreement, Individual
 from semscale.study.agreement.of_metric import MetricAgreement
-from semscale.study.comparison.words import NO_VALUE, p_words
+from semscale.study.comparison.words import p_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ def of_metric(metric: MetricAgreement) -> Iterator[Line]:
 
 def number(value: float) -> str:
     """A coefficient: two decimals, or a dash."""
-    return NO_VALUE if math.isnan(value) else f"{value:.2f}"
+    return DASH if math.isnan(value) else f"{value:.2f}"
 
 
 def of(found: Coefficient) -> str:
@@ -111,7 +111,7 @@ def _ends(interval: Interval | None, write: object) -> str:
 
 
 def _percent(value: float) -> str:
-    return NO_VALUE if math.isnan(value) else f"{value:.1%}".replace("%", " %")
+    return DASH if math.isnan(value) else f"{value:.1%}".replace("%", " %")
 
 
 def _p(metric: MetricAgreement) -> str:

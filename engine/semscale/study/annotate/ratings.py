@@ -3,8 +3,9 @@
     {"event": "rated", "rater": ..., "item": ..., "position": 0, "left": ..., "right": ..., "choice": "left", ...}
     {"event": "undone", "rater": ..., "item": ..., "time": ...}
 
-A rating counts while it is the last of its item and nothing undid it. A line without its end is of a writer that was
-killed before it had answered: it is not read, and the next writer cuts it off.
+A rating counts while it is the last of its item and nothing undid it. Half a line is of a writer that was killed before
+it had answered: it is not read, and the next writer cuts it off. A last line that lacks its end alone counts, and the
+next event begins on a line of its own.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from semscale.errors import StoreError, UsageError
+from semscale.errors import StoreError, UsageError, explained
 from semscale.files import explaining, flush
 from semscale.study.annotate.text import REPLACEMENT, one_line
 
@@ -87,10 +88,12 @@ def read_events(path: Path) -> tuple[list[Event], int]:
 
     Raises StoreError for any other line that is none.
     """
-    data = path.read_bytes() if path.exists() else b""
-    whole, mark, torn = data.rpartition(b"\n")
-    lines = whole.split(b"\n") if mark else []
-    return [_event(line, f"{path}: line {number}") for number, line in enumerate(lines, start=1)], len(torn)
+    *lines, last = path.read_bytes().split(b"\n") if path.exists() else [b""]
+    events = [_event(line, f"{path}: line {number}") for number, line in enumerate(lines, start=1)]
+    try:
+        return [*events, *([_event(last, "")] if last else [])], 0
+    except StoreError:  # half a line
+        return events, len(last)
 
 
 def standing(events: Iterable[Event]) -> dict[str, Rated]:
@@ -112,10 +115,13 @@ class RatingsFile:
         self.was_torn = torn > 0  # by a writer that was killed; mended here
         if torn:
             self._cut(path.stat().st_size - torn)
+        whole = not path.exists() or path.read_bytes()[-1:] in (b"", b"\n")
+        self._before = "" if whole else "\n"  # what the next event begins with
 
     def append(self, event: Event) -> None:
         """Write an event and wait until it is on the disk. Raises StoreError, and then the file is as it was."""
-        line = json.dumps({"event": _name(event), **dataclasses.asdict(event)}, ensure_ascii=False) + "\n"
+        told = json.dumps({"event": _name(event), **dataclasses.asdict(event)}, ensure_ascii=False)
+        line = f"{self._before}{told}\n"
         is_new = not self._path.exists()
         before = 0 if is_new else self._path.stat().st_size
         with explaining(self._path, "fsync"):
@@ -130,6 +136,7 @@ class RatingsFile:
             except OSError:
                 self._cut(before)
                 raise
+        self._before = ""
         self.events.append(event)
 
     def _cut(self, size: int) -> None:
@@ -149,4 +156,4 @@ def _event(line: bytes, where: str) -> Event:
         values: dict[str, Any] = json.loads(line)
         return _EVENTS[values.pop("event")](**values)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise StoreError(f"{where} is no event of a rating ({error!r:.100}); mend or remove it") from error
+        raise StoreError(f"{where} is no event of a rating ({explained(error):.100}); mend or remove it") from error

@@ -29,6 +29,7 @@ from semscale.study.annotate.session import Answer, Session, StaleError, State, 
 
 ADDRESS = "127.0.0.1"
 HOSTS = (ADDRESS, "localhost")
+HTTP_PORT = 80  # which browsers leave out of the host
 HEADER = "x-semscale"  # asks a browser to ask us first, when a page of another origin would send it
 MAX_BODY = 16_384  # bytes
 MAX_SECONDS = 1e9
@@ -99,16 +100,16 @@ class _Guard:
                 headers.setdefault("cache-control", "no-store")
             await send(message)
 
-        problem = _stranger(Headers(scope=scope), scope["method"])
+        problem = _stranger(Headers(scope=scope), scope["method"], scope["server"][1])
         answer = self._app if problem is None else PlainTextResponse(f"{problem}\n", 403)
         await answer(scope, receive, guarded)
 
 
-def _stranger(headers: Headers, method: str) -> str | None:
-    """Why a request is refused, or None."""
+def _stranger(headers: Headers, method: str, port: int) -> str | None:
+    """Why a request that came to `port` is refused, or None."""
     host = headers.get("host", "")
-    if host.rpartition(":")[0] not in HOSTS and host not in HOSTS:
-        return f"This server answers for {ADDRESS} alone."
+    if host not in {f"{name}:{port}" for name in HOSTS} and not (port == HTTP_PORT and host in HOSTS):
+        return f"This server answers for {ADDRESS}:{port} alone."
     origin = headers.get("origin")
     if origin is not None and origin != f"http://{host}":
         return "This server answers its own page alone."

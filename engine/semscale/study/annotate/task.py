@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import semscale
-from semscale.errors import SourceError, StoreError, UsageError
+from semscale.errors import SourceError, StoreError, UsageError, explained
 from semscale.files import explaining, flush, make_folder, replace
 from semscale.sources.names import key_of
 from semscale.study.annotate.folders import Generator
@@ -107,7 +107,9 @@ def read_task(path: Path) -> Task:
             version=values["version"],
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise StoreError(f"{path}: not a task of ratings ({error!r:.100}); restore it, or choose another -o") from error
+        raise StoreError(
+            f"{path}: not a task of ratings ({explained(error):.100}); restore it, or choose another -o"
+        ) from error
 
 
 def _as_json(task: Task) -> str:

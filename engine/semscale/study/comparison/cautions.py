@@ -10,9 +10,10 @@ import pyarrow.compute as pc
 
 from semscale.model import Array
 from semscale.report.format import plural
+from semscale.report.names import named
 from semscale.study.comparison.matching import Images, Prompts, advice
 from semscale.study.comparison.measured import FIRST, entry_of
-from semscale.study.comparison.sides import Side, named
+from semscale.study.comparison.sides import Side
 
 EXAMPLES = 3
 FEW_PROMPTS = 6  # with fewer no exact signed-rank test can give p below 0.05

@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from semscale.errors import UsageError
 from semscale.model import Array
+from semscale.report.names import apart
 from semscale.stats.comparison import Comparison, compare
 from semscale.stats.multiplicity import holm
 from semscale.study.comparison.cautions import cautions
@@ -28,7 +29,7 @@ from semscale.study.comparison.common_seeds import common_consistency
 from semscale.study.comparison.matching import Images, Prompts, match_images, match_prompts, unmatched, values_of
 from semscale.study.comparison.measured import FIRST, Metric, choose, differences
 from semscale.study.comparison.results import read_results
-from semscale.study.comparison.sides import Side, apart, sides
+from semscale.study.comparison.sides import Side, sides
 from semscale.study.comparison.turning import turned
 from semscale.study.comparison.words import a_is_ahead, is_shown, sentence
 

@@ -14,10 +14,13 @@ import pyarrow.parquet as pq
 
 from semscale.files import replacing
 from semscale.outputs import finite
+from semscale.report.summary import as_raw
 from semscale.study.comparison.comparing import ComparedMetric, ComparedPair, Study
+from semscale.study.comparison.findings import FORMAT, read_findings
+from semscale.study.comparison.pictured import pictured
+from semscale.study.comparison.sides import Side
 from semscale.study.comparison.words import ALPHA
 
-FORMAT = 1
 SHOWN = f"p below {ALPHA}, no 0 in the interval of the mean difference, mean and ranks of one sign"
 FIGURES = re.compile(r"compare-(distribution|differences|consistency-by-alignment).*")
 LISTED = 100  # prompts that comparison.json names; the tables have all
@@ -31,26 +34,48 @@ PAIRS = pa.schema(
 
 
 def write_comparison(out: Path, study: Study, made: Mapping[str, Any]) -> dict[str, Any]:
-    """Write the four files and the figures into `out`; return what comparison.json says. `made` is the provenance.
+    """Write the tables, comparison.json, the page and its figures into `out`; return what comparison.json says.
 
-    Files of an earlier comparison are replaced, each in one step. Raises StoreError when one cannot be written.
+    `made` is the provenance. Files of an earlier comparison are replaced, each in one step. Raises StoreError when one
+    cannot be written.
     """
-    from semscale.report.figures import write_figures
-    from semscale.study.comparison.page import render
-
-    page, plots = render(study, made)
-    write_figures(out, plots, ours=FIGURES)
-    told = finite(as_json(study, made))
+    told = finite({**as_json(study, made), **_of_page(study)})
     with replacing(out / "pairs.parquet") as temporary:
         pq.write_table(pairs_table(study), temporary)
     with replacing(out / "unmatched.parquet") as temporary:
         pq.write_table(study.unmatched, temporary)
-    with replacing(out / "compare.html") as temporary:
-        temporary.write_text(page, encoding="utf-8")
     with replacing(out / "comparison.json") as temporary:
         text = json.dumps(told, indent=2, ensure_ascii=False) + "\n"
         temporary.write_text(text, encoding="utf-8", errors="replace")
+    write_page(out)
     return told
+
+
+def write_page(out: Path) -> Path:
+    """Write `out/compare.html` and its figures from comparison.json and the two tables in `out`; return its path.
+
+    The same bytes for the same files and pictures. Errors as in `findings.read_findings`.
+    """
+    from semscale.report.figures import write_figures
+    from semscale.study.comparison.page import render
+
+    page, plots = render(read_findings(out))
+    write_figures(out, plots, ours=FIGURES)
+    with replacing(out / "compare.html") as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return out / "compare.html"
+
+
+def _of_page(study: Study) -> dict[str, Any]:
+    """What the page shows beside the numbers: the runs, and images side by side."""
+    folders: dict[Path, list[Side]] = {}
+    for side in study.sides:
+        folders.setdefault(side.results.folder, []).append(side)
+    runs = [
+        {"out": str(folder), "models": [side.label for side in mine], "summary": as_raw(mine[0].results.summary)}
+        for folder, mine in folders.items()
+    ]
+    return {"runs": runs, "side_by_side": pictured(study)}
 
 
 def pairs_table(study: Study) -> pa.Table:
@@ -105,7 +130,7 @@ def as_json(study: Study, made: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _side(side: Any) -> dict[str, Any]:
+def _side(side: Side) -> dict[str, Any]:
     summary = side.results.summary
     image = summary.models.get("image") or {}
     encoder = {name: image.get(name) for name in ("name", "sha256", "precision")}
@@ -125,6 +150,9 @@ def _metric(compared: ComparedMetric) -> dict[str, Any]:
         "column": metric.column,
         "per": metric.per,
         "better": metric.better,
+        "what": metric.what,
+        "low": metric.low,
+        "high": metric.high,
         "n": len(compared.places),
         "n_left_out": len(compared.left_out),
         "left_out": list(compared.left_out[:LISTED]),

@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from semscale.errors import UsageError
 from semscale.metrics.registry import METRICS
-from semscale.study.comparison.sides import Side, named
+from semscale.report.names import named
+from semscale.study.comparison.sides import Side
 
 Better = Literal["higher", "lower", "neither"]
 FIRST = "scs"

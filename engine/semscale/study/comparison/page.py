@@ -11,19 +11,21 @@ import numpy as np
 
 from semscale.model import Array
 from semscale.report import palette
-from semscale.report.format import plural
+from semscale.report.difference_plot import difference_plot
+from semscale.report.format import plain, plural, shorten, signed
 from semscale.report.html import environment, frame
+from semscale.report.names import apart
 from semscale.report.palette import Mark
 from semscale.report.plots import MAX_TICKS, MIN_GROUPS_FOR_SHAPE, Axis, distribution_plot, scatter_plot
+from semscale.report.side_by_side import Grid, Row, shots
 from semscale.report.svg import Plot
 from semscale.report.tables import Detail, encoder_details, run_details
 from semscale.stats.comparison import summarise
 from semscale.study.comparison import words
-from semscale.study.comparison.comparing import ComparedMetric, ComparedPair, Study, ahead_first
-from semscale.study.comparison.difference_plot import difference_plot
+from semscale.study.comparison.comparing import ComparedPair, ahead_first
+from semscale.study.comparison.findings import Findings, MetricFindings, SideBySide
 from semscale.study.comparison.measured import Metric
 from semscale.study.comparison.page_tables import Table, isolated, prompts_table, unmatched_table
-from semscale.study.comparison.sides import apart
 
 TEMPLATE = "compare.html"
 MAX_PLOTTED_PAIRS = 6  # pairs of models whose differences are drawn
@@ -53,7 +55,8 @@ class Section:
     caption: str
     pairs: list[Pair]
     table: Table
-    left_out: tuple[str, ...]
+    left_out: list[str]  # the first of them
+    n_left_out: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,27 +67,27 @@ class Headline:
     shown: bool  # whether any difference is
 
 
-def render(study: Study, made: Mapping[str, Any]) -> tuple[str, list[Plot]]:
-    """The page and its figures, the same byte for byte for the same study. Everything from outside is escaped."""
-    labels = [side.label for side in study.sides]
+def render(found: Findings) -> tuple[str, list[Plot]]:
+    """The page and its figures, the same byte for byte for the same findings. Everything from outside is escaped."""
+    labels = found.labels
     marks = palette.marks(labels)
-    sections = [_section(study, compared, marks) for compared in study.metrics]
-    both = _both(study, marks)
+    sections = [_section(labels, compared, marks) for compared in found.metrics]
+    both = _both(found, marks)
     page = (
         environment(Path(__file__).parent)
         .get_template(TEMPLATE)
         .render(
             **frame(),
             title=" and ".join(isolated(labels)) if len(labels) < 4 else plural(len(labels), "model"),
-            study=study,
+            found=found,
             marks=_named(marks, labels, IN_TABLE),
-            n_images=int(study.images.counts.sum()),
-            headline=_headline(study.metrics[0], sections[0], labels),
+            headline=_headline(found.metrics[0], sections[0], labels),
             sections=sections,
+            grids=[_grid(told, found) for told in found.side_by_side],
             both=both,
-            unmatched=unmatched_table(study),
-            runs=list(_runs(study)),
-            made=[Detail(str(name), str(value)) for name, value in made.items() if name not in ("packages",)],
+            unmatched=unmatched_table(found.unmatched),
+            runs=list(_runs(found)),
+            made=[Detail(str(name), str(value)) for name, value in found.made.items() if name not in ("packages",)],
         )
     )
     drawn = [plot for section in sections for plot in (section.plot, *(pair.plot for pair in section.pairs))]
@@ -96,25 +99,25 @@ def _named(found: Mapping[Any, Any], labels: Sequence[str], limit: int) -> dict[
     return {name: found[label] for name, label in zip(apart(labels, limit), labels, strict=True)}
 
 
-def _headline(compared: ComparedMetric, section: Section, labels: Sequence[str]) -> Headline:
+def _headline(compared: MetricFindings, section: Section, labels: Sequence[str]) -> Headline:
     """The sentence of two models; of more, which are told apart and which is foremost by its mean."""
     shown = sum(pair.shown for pair in section.pairs)
-    if len(section.pairs) == 1 or not len(compared.places):
+    if len(section.pairs) == 1 or not compared.prompts:
         return Headline(section.pairs[0].sentence, bool(shown))
     metric, means = compared.metric, compared.values.mean(axis=0)
     place = int(means.argmin() if metric.better == "lower" else means.argmax())
     end = "lowest" if metric.better == "lower" else "highest"
     differ = f"{shown} of {plural(len(section.pairs), 'pair')} of models differ by {metric.name}"
-    over = f"over {plural(len(compared.places), 'prompt')}"
-    foremost = f"{isolated(labels)[place]} has the {end} mean, {words.plain(float(means[place]))}"
+    over = f"over {plural(len(compared.prompts), 'prompt')}"
+    foremost = f"{isolated(labels)[place]} has the {end} mean, {plain(float(means[place]))}"
     return Headline(f"{differ} {over}; {foremost}", bool(shown))
 
 
-def _section(study: Study, compared: ComparedMetric, marks: Mapping[str | None, Mark]) -> Section:
-    metric, labels = compared.metric, [side.label for side in study.sides]
+def _section(labels: Sequence[str], compared: MetricFindings, marks: Mapping[str | None, Mark]) -> Section:
+    metric = compared.metric
     values: dict[str | None, Array] = dict(zip(labels, compared.values.T, strict=True))
     drawn = None
-    if len(compared.places):
+    if compared.prompts:
         values, shapes = (_named(each, labels, IN_FIGURE) for each in (values, marks))
         name = f"compare-distribution-{metric.column}"
         drawn = distribution_plot(values, _axis(metric, compared.values), shapes, name=name)
@@ -123,10 +126,11 @@ def _section(study: Study, compared: ComparedMetric, marks: Mapping[str | None, 
         direction="neither end is better" if metric.better == "neither" else f"{metric.better} is better",
         models=[_summary(label, compared, n) for n, label in enumerate(apart(labels, IN_TABLE))],
         plot=drawn,
-        caption=_caption(len(compared.places)),
+        caption=_caption(len(compared.prompts)),
         pairs=[_pair(compared, ahead_first(pair), labels, marks, number=n) for n, pair in enumerate(compared.pairs)],
-        table=prompts_table(study, compared),
+        table=prompts_table(labels, compared),
         left_out=compared.left_out,
+        n_left_out=compared.n_left_out,
     )
 
 
@@ -146,20 +150,24 @@ def _axis(metric: Metric, values: Array) -> Axis:
     low, high = float(values.min()), float(values.max())
     room = 3 * (high - low) or 1.0
     return Axis(
-        metric.name.upper() if metric.name == CONSISTENCY else metric.name,
+        _title(metric),
         min(metric.low, low) if np.isfinite(metric.low) else low - room,
         max(metric.high, high) if np.isfinite(metric.high) else high + room,
     )
 
 
-def _summary(label: str, compared: ComparedMetric, side: int) -> list[str]:
+def _title(metric: Metric) -> str:
+    return metric.name.upper() if metric.name == CONSISTENCY else metric.name
+
+
+def _summary(label: str, compared: MetricFindings, side: int) -> list[str]:
     found = summarise(compared.values[:, side])
-    quartiles = f"{words.plain(found.q1)} to {words.plain(found.q3)}"
-    return [label, *map(words.plain, (found.mean, found.median, found.sd)), quartiles]
+    quartiles = f"{plain(found.q1)} to {plain(found.q3)}"
+    return [label, *map(plain, (found.mean, found.median, found.sd)), quartiles]
 
 
 def _pair(
-    compared: ComparedMetric,
+    compared: MetricFindings,
     pair: ComparedPair,
     labels: Sequence[str],
     marks: Mapping[str | None, Mark],
@@ -184,29 +192,52 @@ def _pair(
     )
 
 
-def _both(study: Study, marks: Mapping[str | None, Mark]) -> Plot | None:
+def _both(found: Findings, marks: Mapping[str | None, Mark]) -> Plot | None:
     """Consistency by alignment: a model that draws one image whatever the seed is consistent, too."""
-    found = {each.metric.name: each for each in study.metrics}
-    if not {CONSISTENCY, ALIGNMENT} <= found.keys():
+    named = {each.metric.name: each for each in found.metrics}
+    if not {CONSISTENCY, ALIGNMENT} <= named.keys():
         return None
-    first, second = found[CONSISTENCY], found[ALIGNMENT]
-    shared, rows, others = np.intersect1d(first.places, second.places, return_indices=True)
-    if not len(shared):
+    first, second = named[CONSISTENCY], named[ALIGNMENT]
+    place = {prompt: row for row, prompt in enumerate(second.prompts)}
+    rows = [row for row, prompt in enumerate(first.prompts) if prompt in place]
+    if not rows:
         return None
-    x, y = first.values[rows], second.values[others]
-    labels = [side.label for side in study.sides]
-    values = {label: np.column_stack([x[:, n], y[:, n]]) for n, label in enumerate(labels)}
-    values, shapes = (_named(each, labels, IN_LEGEND) for each in (values, marks))
+    x, y = first.values[rows], second.values[[place[first.prompts[row]] for row in rows]]
+    values = {label: np.column_stack([x[:, n], y[:, n]]) for n, label in enumerate(found.labels)}
+    values, shapes = (_named(each, found.labels, IN_LEGEND) for each in (values, marks))
     name = "compare-consistency-by-alignment"
     return scatter_plot(values, _axis(first.metric, x), _axis(second.metric, y), shapes, name=name)
 
 
-def _runs(study: Study) -> Iterator[tuple[str, list[Detail]]]:
+def _grid(told: SideBySide, found: Findings) -> Grid:
+    """A prompt with pictures, with the difference of two models or the reach of more."""
+    metric, values = found.metrics[0].metric, [each.value for each in told.models]
+    names = dict(zip(found.labels, apart(found.labels, IN_TABLE), strict=True))
+    a, b = ahead_first(found.metrics[0].pairs[0]).columns
+    heads, of_two = isolated(found.labels, IN_LEGEND), len(found.labels) == 2
+    return Grid(
+        title=shorten(told.prompt, 200),
+        apart=f"{heads[a]} − {heads[b]}" if of_two else "apart by",
+        gap=signed(values[a] - values[b]) if of_two else plain(max(values) - min(values)),
+        columns=told.columns,
+        paired=told.paired,
+        rows=tuple(
+            Row(
+                names[each.model],
+                f"{_title(metric)} {plain(each.value)}",
+                (),
+                shots(each.model, told.prompt, each.images, told.columns),
+            )
+            for each in told.models
+        ),
+        n_models=len(found.labels),
+    )
+
+
+def _runs(found: Findings) -> Iterator[tuple[str, list[Detail]]]:
     """What each folder of results was made with, once."""
-    seen: dict[Path, list[str]] = {}
-    for side in study.sides:
-        seen.setdefault(side.results.folder, []).append(side.label)
-    for folder, labels in seen.items():
-        summary = next(side.results.summary for side in study.sides if side.results.folder == folder)
+    names = dict(zip(found.labels, isolated(found.labels), strict=True))
+    for folder, labels, summary in found.runs:
         encoders = [line for kind, spec in summary.models.items() for line in encoder_details(kind, spec)]
-        yield ", ".join(isolated(labels)), [Detail("Results", str(folder)), *run_details(summary), *encoders]
+        title = ", ".join(names[label] for label in labels)
+        yield title, [Detail("Results", folder), *run_details(summary), *encoders]

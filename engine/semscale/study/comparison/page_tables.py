@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 
-from semscale.report.format import DASH, shorten
+from semscale.report.format import DASH, plain, shorten, signed
+from semscale.report.names import LONGEST_NAME, apart
 from semscale.report.tables import Cell
-from semscale.study.comparison import words
-from semscale.study.comparison.comparing import ComparedMetric, Study, ahead_first
-from semscale.study.comparison.sides import LONGEST_NAME, apart
+from semscale.study.comparison.comparing import ahead_first
+from semscale.study.comparison.findings import MetricFindings
 
 MAX_PROMPTS = 500  # lines of a table
 MAX_UNMATCHED = 100
@@ -32,31 +33,30 @@ def isolated(labels: Sequence[str], limit: int = LONGEST_NAME) -> list[str]:
     return [f"\u2068{name}\u2069" for name in apart(labels, limit)]
 
 
-def prompts_table(study: Study, compared: ComparedMetric) -> Table:
+def prompts_table(labels: Sequence[str], compared: MetricFindings) -> Table:
     """Every prompt with its values, by falling difference of the first two models, of the one ahead to the other.
 
     Numbers of images are left out where all are the same.
     """
-    pair, labels = ahead_first(compared.pairs[0]), [side.label for side in study.sides]
-    a, b = pair.columns
-    differences, counts = compared.values[:, a] - compared.values[:, b], study.images.counts[compared.places]
-    order = np.lexsort((compared.places, -differences))[:MAX_PROMPTS]
+    a, b = ahead_first(compared.pairs[0]).columns
+    differences, counts = compared.values[:, a] - compared.values[:, b], compared.counts
+    order = np.argsort(-differences, kind="stable")[:MAX_PROMPTS]
     same = bool((counts == counts[:1]).all()) and len(set(counts[:1].ravel().tolist())) == 1
     lines = [
         [
-            Cell(shorten(study.prompts.joined.keys[compared.places[row]], 200), numeric=False),
-            *(Cell(words.plain(value), repr(value)) for value in compared.values[row].tolist()),
-            Cell(words.signed(float(differences[row])), repr(float(differences[row]))),
+            Cell(shorten(compared.prompts[row], 200), numeric=False),
+            *(Cell(plain(value), repr(value)) for value in compared.values[row].tolist()),
+            Cell(signed(float(differences[row])), repr(float(differences[row]))),
             *([] if same else [Cell(" / ".join(map(str, counts[row])))]),
         ]
         for row in order
     ]
     heads = isolated(labels, IN_HEAD)
     images = [] if same else ["Images"]
-    return Table(["Prompt", *heads, f"{heads[a]} − {heads[b]}", *images], lines, len(compared.places))
+    return Table(["Prompt", *heads, f"{heads[a]} − {heads[b]}", *images], lines, len(compared.prompts))
 
 
-def unmatched_table(study: Study) -> Table:
+def unmatched_table(unmatched: pa.Table) -> Table:
     """The first prompts and seeds that some models lack."""
     lines = [
         [
@@ -66,6 +66,6 @@ def unmatched_table(study: Study) -> Table:
             Cell(shorten(", ".join(row["present_in"]), 120), numeric=False),
             Cell(shorten(", ".join(row["missing_in"]), 120), numeric=False),
         ]
-        for row in study.unmatched.slice(0, MAX_UNMATCHED).to_pylist()
+        for row in unmatched.slice(0, MAX_UNMATCHED).to_pylist()
     ]
-    return Table(["What", "Prompt", "Seed", "Present in", "Missing in"], lines, len(study.unmatched))
+    return Table(["What", "Prompt", "Seed", "Present in", "Missing in"], lines, len(unmatched))

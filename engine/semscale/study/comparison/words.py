@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, replace
 
 from semscale.model import Interval
-from semscale.report.format import plural
+from semscale.report.format import DASH, form_of, plain, plural, signed
 from semscale.stats.comparison import Comparison
 from semscale.stats.effects import RankBiserial, WinRate
 from semscale.stats.significance import TestResult
@@ -15,9 +15,7 @@ from semscale.study.comparison.measured import Better, Metric
 from semscale.study.comparison.turning import turned, turned_wins
 
 ALPHA = 0.05
-NO_VALUE = "–"
 SMALLEST_P = 1e-300  # below, a p may be 0 for what a float can hold
-TINY = 1e-4  # numbers below are written with an exponent
 AHEAD = {"scs": "is more consistent than"} | dict.fromkeys(
     ("vendi", "mode-count", "mean-distance"), "is more varied than"
 )  # what a metric's higher value says, where "better" would say too much
@@ -103,7 +101,7 @@ def _wins(found: WinRate, better: Better) -> Fact:
     """The prompts that speak for a: those on which it is lower, where lower is better."""
     mine = turned_wins(found) if better == "lower" else found
     ends = mine.interval
-    value = NO_VALUE if ends is None else f"{mine.wins} of {mine.n}: {mine.value:.0%} [{ends.low:.0%}, {ends.high:.0%}]"
+    value = DASH if ends is None else f"{mine.wins} of {mine.n}: {mine.value:.0%} [{ends.low:.0%}, {ends.high:.0%}]"
     counted = f"higher on {plural(found.wins, 'prompt')}, lower on {found.losses}, equal on {found.ties}"
     short = {"lower": "lower wins", "neither": "higher"}.get(better, "")
     return Fact("win rate", value, short, f"{counted}; {_method(ends, found.reason)}")
@@ -148,7 +146,7 @@ def short_method(test: TestResult) -> str:
 def p_words(p: float) -> str:
     """A p-value as it is written: "p = 0.012", "p = 1.0e-16"."""
     if math.isnan(p):
-        return f"p {NO_VALUE}"
+        return f"p {DASH}"
     if p < SMALLEST_P:
         return f"p < {SMALLEST_P:g}"
     return f"p = {p:.2g}" if p >= 1e-4 else f"p = {p:.1e}"
@@ -159,23 +157,6 @@ def by(value: float, interval: Interval | None) -> str:
     return signed(value) if interval is None else f"{signed(value)} {_ends(interval.low, interval.high)}"
 
 
-def signed(value: float) -> str:
-    """A difference with its sign and as many digits as count."""
-    return NO_VALUE if math.isnan(value) else format(float(value), f"+{_digits(value)}")
-
-
-def plain(value: float) -> str:
-    """A value with as many digits as count."""
-    return NO_VALUE if math.isnan(value) else format(float(value), _digits(value))
-
-
 def _ends(low: float, high: float) -> str:
-    digits = _digits(max(abs(low), abs(high)))
-    return f"[{low:{digits}}, {high:{digits}}]"
-
-
-def _digits(value: float) -> str:
-    """A format of three digits for a small number and two decimals for a large one."""
-    if not math.isfinite(value) or value == 0 or abs(value) >= 1:
-        return ".2f"
-    return f".{2 - math.floor(math.log10(abs(value)))}f" if abs(value) >= TINY else ".2e"
+    form = form_of(max(abs(low), abs(high)))
+    return f"[{low:{form}}, {high:{form}}]"

@@ -9,10 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from semscale.model import Array, Interval
-from semscale.report.format import number, plural
+from semscale.report.format import number, plural, signed
 from semscale.report.palette import Mark
-from semscale.report.svg import INK, WIDTH, Data, Plot, house_style, label, to_plot
-from semscale.study.comparison.words import signed
+from semscale.report.svg import INK, WIDTH, Data, Plot, house_style, label, to_plot, unwritten
 
 MAX_POINTS = 300  # more would lie on each other, and each takes 300 bytes of the page
 TALLEST = 3.0  # inches
@@ -22,7 +21,13 @@ LINE = 0.19  # inches of a line above the plot
 
 @house_style()
 def difference_plot(
-    differences: Array, interval: Interval | None, names: tuple[str, str], marks: tuple[Mark, Mark], *, name: str
+    differences: Array,
+    interval: Interval | None,
+    names: tuple[str, str],
+    marks: tuple[Mark, Mark],
+    *,
+    name: str,
+    title: str = "Paired differences",
 ) -> Plot:
     """(n,) differences a - b, n > 0 -> a point a prompt from the lowest to the highest, in the colour of who is ahead.
 
@@ -51,9 +56,9 @@ def difference_plot(
     return to_plot(
         figure,
         name=name,
-        title="Paired differences",
+        title=title,
         alt=_alt(values, names),
-        caption=_caption(drawn, values, banded=interval is not None),
+        caption=_caption(drawn, values, banded=interval is not None) + _numbered(names, marks),
         data=_numbers(values, interval, names),
     )
 
@@ -68,7 +73,7 @@ def _below(*, lines: int) -> tuple[Figure, Axes]:
 
 def _sides(axes: Axes, names: tuple[str, str], marks: tuple[Mark, Mark]) -> None:
     """Say above the plot which side of 0 is whose, in the colour of the text: that of a mark is too pale to read."""
-    right, left = map(label, names)
+    right, left = (label(text, number=mark.number) for text, mark in zip(names, marks, strict=True))
     up = 0 if len(left) + len(right) <= ROOM else 72 * LINE  # points above the other, where one line is too short
     drawn = ((0, 1, up, f"← {left} higher", marks[1]), (1, -1, 0, f"{right} higher →", marks[0]))
     for end, inwards, above, text, mark in drawn:
@@ -91,6 +96,11 @@ def _caption(drawn: Array, values: Array, *, banded: bool) -> str:
     band = "; the band is its interval" if banded else ""
     told = f"One point a prompt. Dashed: the mean{band}."
     return told if len(drawn) == len(values) else f"{told} {len(drawn):,} of {len(values):,} prompts."
+
+
+def _numbered(names: tuple[str, str], marks: tuple[Mark, Mark]) -> str:
+    told = unwritten({mark.number: text for text, mark in zip(names, marks, strict=True)})
+    return f" {told}." if told else ""
 
 
 def _numbers(values: Array, interval: Interval | None, names: tuple[str, str]) -> Data:

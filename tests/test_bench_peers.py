@@ -1,0 +1,376 @@
+"""`semscale bench peers`: contestants agree, each in a process of its own; what does not install or dies is listed."""
+
+from __future__ import annotations
+
+import json
+import stat
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from images import write_tree
+
+from semscale import filling
+from semscale.errors import InputError, UsageError
+from semscale_bench.cases import peers as case
+from semscale_bench.measure import Timing
+from semscale_bench.metric_data import Sizes
+from semscale_bench.metrics_bench import Found as FoundFeatures
+from semscale_bench.metrics_bench import Row as FeatureRow
+from semscale_bench.pair_entries import beside, case_of, entries
+from semscale_bench.pairs import Found as FoundPairs
+from semscale_bench.pairs import Row as PairRow
+from semscale_bench.peers import environments, others, rounds, table, verdicts
+from semscale_bench.peers.environments import NotInstalled, python_of
+from semscale_bench.peers.job import Model, Task, read_task
+from semscale_bench.peers.process import PeerError, Process
+from semscale_bench.peers.requirements import REQUIREMENTS, TORCH
+from semscale_bench.peers.rounds import Answer, Contestant, Result, check_of, compete, ratios
+from semscale_bench.peers.verdicts import sentences, study_seconds
+from semscale_bench.plan import Plan
+from semscale_bench.rows import Check, Outcome, values, wrong
+
+MEMBERS = 4  # images of a group
+
+FAKE = """
+import os, sys
+import numpy as np
+from semscale_bench.peers.job import Found
+
+VERSION_OF = "numpy"
+goes = 0
+
+def load(model, off="0", dies_at="0"):
+    assert "semscale" not in sys.modules and "torch" not in sys.modules
+    if off == "broken":
+        raise ImportError("it needs what is not here")
+    def work(task):
+        global goes
+        goes += 1
+        print("as some tools do")
+        if goes == int(dies_at):
+            print("no more memory", file=sys.stderr, flush=True)
+            os._exit(9)
+        scores = tuple(50.0 + group + float(off) for group in range(max(task.groups) + 1))
+        return Found(20.0, scores, np.eye(len(task.images)))
+    return work
+"""
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    root = write_tree(tmp_path_factory.mktemp("images"), [f"{i}.png" for i in range(3 * MEMBERS)])
+    return [root / f"{i}.png" for i in range(3 * MEMBERS)]
+
+
+@pytest.fixture(scope="module")
+def task(files):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(case, "STUDY_IMAGES", MEMBERS)
+        return case.captioned(files)
+
+
+@pytest.fixture(scope="module")
+def weights(tiny_checkpoint, tiny_export, tmp_path_factory):
+    return Model(tiny_checkpoint, tiny_export, 5, tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="module")
+def semscale_at_work(weights):
+    from semscale_bench.peers import ours
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(filling, "open_checked", filling.open_checked)  # `load` replaces it
+        yield ours.load(weights, "onnx", "fp32")
+
+
+@pytest.fixture(scope="module")
+def ours(semscale_at_work, task):
+    return semscale_at_work(task)
+
+
+@pytest.fixture
+def fake(tmp_path):
+    """Starts contestants of the module above; a Python that finds it."""
+    (tmp_path / "fake_tool.py").write_text(FAKE)
+    script = tmp_path / "python"
+    script.write_text(f'#!/bin/sh\nPYTHONPATH="$PYTHONPATH:{tmp_path}" exec {sys.executable} "$@"\n')
+    script.chmod(script.stat().st_mode | stat.S_IXUSR)
+
+    def start(name, *arguments):
+        return Process(name, script, ("fake_tool", *arguments), tmp_path / name)
+
+    return start
+
+
+def loaded(process, **more):
+    version = process.ask("load", checkpoint="c", exported="e", batch_size=5, work="w")["version"]
+    return Contestant(process.name, process, version, **more)
+
+
+class TestTask:
+    def test_groups_share_a_caption_and_are_read_back(self, task, tmp_path):
+        assert task.groups == (0,) * 4 + (1,) * 4 + (2,) * 4
+        assert len(set(zip(task.captions, task.groups, strict=True))) == len(set(task.captions)) == 3
+        assert task.sets() == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
+        assert read_task(task.first(2).write(tmp_path / "task.json")) == task.first(2)
+        assert len(task.first(2).images) == 8
+
+    def test_a_smaller_group_is_left_out_unless_it_is_alone(self, files, monkeypatch):
+        monkeypatch.setattr(case, "STUDY_IMAGES", 5)
+        assert len(case.captioned(files).images) == 10
+        assert case.captioned(files[:3]).groups == (0, 0, 0)
+        with pytest.raises(UsageError, match="1 image: the peers need two or more"):
+            case.captioned(files[:1])
+
+
+class TestTools:
+    def test_everyone_gives_the_same_scores(self, weights, task, ours):
+        from semscale_bench.peers import hugging_face, published
+
+        loop = hugging_face.load(weights)(task)
+        assert loop.clip_score == pytest.approx(ours.clip_score, abs=1e-4)
+        np.testing.assert_allclose(loop.consistency, ours.consistency, rtol=0, atol=1e-4)
+        np.testing.assert_allclose(loop.embeddings, ours.embeddings, rtol=0, atol=1e-5)
+        for when in (table.EACH_SET, table.ONCE):
+            script = published.load(weights, when)(task.first(2))
+            np.testing.assert_allclose(script.consistency, ours.consistency[:2], rtol=0, atol=1e-4)
+        assert np.ptp(ours.consistency) > 0.01  # groups differ, so a wrong order would show
+
+    def test_our_time_and_scores_are_the_runs_own(self, ours):
+        assert 0 < ours.seconds < 60
+        rows = ours.embeddings
+        kept = [max(100 * float(rows[i] @ rows[j]), 0.0) for i in range(MEMBERS) for j in range(i)]
+        assert ours.consistency[0] == pytest.approx(np.mean(kept), abs=1e-4)
+
+    def test_an_image_that_fails_ends_ours(self, semscale_at_work, task, tmp_path):
+        (tmp_path / "broken.png").write_bytes(b"no image")
+        images = (*task.images[:-1], tmp_path / "broken.png")
+        with pytest.raises(InputError, match="1 images failed"):
+            semscale_at_work(Task(images, task.captions, task.groups))
+
+    def test_pairs_below_zero_count_as_none_and_one_image_has_no_score(self):
+        from semscale_bench.peers.published import similarity
+
+        assert similarity(torch.tensor([[1.0, 0.0], [-1.0, 0.0], [2.0, 0.0]])) == pytest.approx(100 / 3)
+        assert np.isnan(similarity(torch.ones(1, 3)))
+
+
+class TestProcess:
+    def test_it_runs_without_semscale_and_answers_with_all_it_found(self, fake, task, tmp_path):
+        with fake("first") as process:
+            one = loaded(process)
+            answer = rounds.ask(one, task.write(tmp_path / "task.json"))
+        assert one.version == np.__version__
+        assert (answer.clip_score, answer.consistency) == (20.0, (50.0, 51.0, 52.0))
+        np.testing.assert_array_equal(answer.embeddings, np.eye(12))
+        assert answer.seconds > 0 and (answer.peak_bytes is None or answer.peak_bytes > 1e6)
+
+    def test_what_does_not_load_says_why(self, fake):
+        with fake("first", "broken") as process, pytest.raises(PeerError) as told:
+            loaded(process)
+        assert str(told.value) == "first: ImportError: it needs what is not here"
+
+    def test_one_that_dies_is_left_out_with_its_last_words(self, fake, task, tmp_path):
+        with fake("first") as a, fake("second", "0.25", "3") as b, fake("third", "0.125") as c:
+            contestants = [loaded(a), loaded(b), loaded(c, groups=2, precision="bf16")]
+            results, failed = compete(contestants, task, tmp_path / "work", repeats=2)
+        assert [str(error) for error in failed] == [
+            "second: its process ended with code 9 at 'work'; its last words: no more memory"
+        ]
+        assert [(each.contestant.name, each.timing.units) for each in results] == [("first", 12), ("third", 8)]
+        assert [len(each.timing.seconds) for each in results] == [2, 2]
+        assert [each.check.worst for each in results] == [0.0, 0.125]
+
+    def test_nothing_goes_on_without_the_first(self, fake, task, tmp_path):
+        with fake("first", "0", "1") as a, fake("second") as b, pytest.raises(PeerError, match="first: its process"):
+            compete([loaded(a), loaded(b)], task, tmp_path / "work", repeats=1)
+
+
+class TestChecks:
+    def test_scores_count_before_embeddings(self):
+        first = Answer(1.0, 20.0, (50.0, 60.0), np.eye(2), None)
+        told = check_of([Answer(1.0, 20.0, None, None, None), Answer(1.0, 20.5, None, None, None)], first, "fp32")
+        assert (told.worst, told.limit, told.passed) == (0.5, rounds.POINTS, False)
+        assert check_of([Answer(1.0, None, (50.0,), None, None)], first, "fp32").worst == 0.0
+        assert check_of([Answer(1.0, None, (50.4,), None, None)], first, "bf16").passed
+
+    def test_embeddings_count_by_direction(self):
+        first = Answer(1.0, 20.0, (50.0,), np.eye(2), None)
+        told = check_of([Answer(1.0, None, None, np.array([[3.0, 0.0], [0.0, 2.0]]), None)], first, "fp32")
+        assert told.worst == pytest.approx(0.0) and told.passed and "cosine" in told.what
+        assert check_of([Answer(1.0, None, None, np.eye(2)[::-1], None)], first, "fp32").worst == pytest.approx(1.0)
+
+    def test_nan_does_not_pass(self):
+        first = Answer(1.0, 20.0, (50.0,), None, None)
+        assert not check_of([Answer(1.0, 20.0, (float("nan"),), None, None)], first, "fp32").passed
+
+
+class TestVerdicts:
+    def results(self):
+        def result(name, units, *seconds):
+            return Result(Contestant(name, None, "1"), Timing(name, units, seconds), Check("", 0.0, 1.0))
+
+        return [
+            result("semscale onnx fp32", 60, 1.0, 2.0, 1.0),
+            result("semscale openvino bf16", 60, 0.5, 0.5, 0.5),
+            result("published script, as published", 40, 4.0, 4.0, 4.0),
+        ]
+
+    def test_ratios_are_of_rates_round_by_round(self):
+        ours, fast, theirs = (each.timing for each in self.results())
+        assert ratios(ours, theirs) == (6.0, 3.0, 6.0)
+        assert ratios(fast, theirs) == (12.0, 12.0, 12.0)
+
+    def test_each_aim_says_whether_it_was_met(self):
+        assert list(sentences("jpeg 500x375", self.results())) == [
+            "jpeg 500x375, published script, as published: semscale onnx fp32 is 6.00 times as fast "
+            "(3.00 - 6.00, goal 4 met); semscale openvino bf16 is 12.00 times as fast (12.00 - 12.00, goal 12 met)"
+        ]
+        slow = [self.results()[0], self.results()[2]]
+        assert "(3.00 - 6.00, goal 4 met, goal 12 missed)" in next(sentences("any", slow))
+
+    def test_the_study_is_extrapolated_from_what_was_timed(self):
+        told = study_seconds({"jpeg": self.results()})
+        assert told["extrapolated_study_seconds"]["jpeg"]["published script, as published"] == 400.0
+        assert told["timed_images"]["jpeg"]["published script, as published"] == 40
+        json.dumps(told)
+
+
+class TestCase:
+    """The case with a fake of everybody: only what it puts together."""
+
+    @pytest.fixture
+    def outcome(self, tmp_path, fake, files, monkeypatch):
+        def everyone(*_):
+            yield "semscale onnx fp32", table.Peer("semscale onnx fp32", "ours"), "fp32"
+            yield "good", table.Peer("good", "tool", ("0.5",)), "fp32"
+            yield "broken", table.Peer("broken", "tool", ("broken",)), "fp32"
+            yield "absent", table.Peer("absent", "tool", environment="absent"), "fp32"
+
+        def nothing(name, say=None):
+            raise NotInstalled(f"{name}==1 does not install: no such package")
+
+        def start(name, python, command, work):
+            return fake(name.replace(" ", "-"), *command[1:])
+
+        monkeypatch.setattr(case, "STUDY_IMAGES", MEMBERS)
+        monkeypatch.setattr(case, "_model", lambda plan, work: (Model(tmp_path, tmp_path, 5, tmp_path), "random"))
+        monkeypatch.setattr(case, "_everyone", everyone)
+        monkeypatch.setattr(case, "python_of", nothing)
+        monkeypatch.setattr(case, "Process", start)
+        monkeypatch.setattr(case.others, "all_pairs", lambda name, repeats: Outcome(name, "", []))
+        monkeypatch.setattr(verdicts, "BY_NAME", {"good": table.Peer("good", "tool", plain={"": 2.0})})
+        return case.run(Plan(data=files[0].parent, repeats=2))
+
+    def test_who_is_not_there_is_listed_with_the_error(self, outcome):
+        assert outcome.absent == [
+            "broken: ImportError: it needs what is not here",
+            "absent: absent==1 does not install: no such package",
+            "torch-fidelity: torch-fidelity==1 does not install: no such package",
+        ]
+
+    def test_a_wrong_score_is_a_row_that_says_so(self, outcome):
+        assert [(row.name, row.data, row.weights, row.check.worst) for row in outcome.rows] == [
+            ("semscale onnx fp32", "images0", "random", 0.0), ("good", "images0", "random", 0.5),
+        ]  # fmt: skip
+        assert wrong([outcome]) == ["peers, good, images0: points from semscale fp32 is 5.0e-01, above 1.0e-03"]
+        assert len(outcome.sentences) == 1 and "goal 2 m" in outcome.sentences[0]
+        json.dumps(values([outcome]), allow_nan=False)
+
+
+class TestOthers:
+    def test_features_become_rows_with_their_check(self, monkeypatch):
+        monkeypatch.setattr(others, "FEATURES", Sizes(64, 16, group=8))
+        rows = [_feature("semscale", None, (1.0, 1.0), 1e-9), _feature("torch-fidelity", "0.4", (2.0, 4.0), 1e-5)]
+        found = FoundFeatures(others.FEATURES, rows, [], ["fid, x: no"])
+        monkeypatch.setattr(others, "bench_metrics", lambda *_, **__: found)
+        told = others.features("peers", Path("python"), repeats=2)
+        assert [(row.name, row.timing.units, row.check.passed) for row in told.rows] == [
+            ("semscale, FID", 128, True), ("torch-fidelity 0.4, FID", 128, True),
+        ]  # fmt: skip
+        assert told.sentences == ["features to FID, torch-fidelity: semscale is 3.00 times as fast (2.00 - 4.00)"]
+        assert told.absent == ["features, fid, x: no"]
+
+    def test_pairs_become_rows_with_what_was_missed(self, monkeypatch):
+        rows = [_pairs("semscale threshold", "threshold", (1.0, 2.0), 1.0), _pairs("FAISS range_search", "threshold",
+                (3.0, 2.0), 0.5), _pairs("semscale top-k", "neighbours", (1.0, 1.0), 1.0)]  # fmt: skip
+        found = FoundPairs(case_of(100), 7, rows, [], ["scikit-learn: sklearn is not installed", "another: no"])
+        monkeypatch.setattr(others, "bench_pairs", lambda *_, **__: found)
+        told = others.all_pairs("peers", repeats=2)
+        assert [(row.name, row.check.passed) for row in told.rows] == [
+            ("semscale threshold", True), ("FAISS range_search, threshold", False), ("semscale top-k", True),
+        ]  # fmt: skip
+        assert all(row.timing.units == 5000 * 4999 // 2 for row in told.rows)
+        assert told.sentences == [
+            "all pairs, threshold, FAISS range_search: semscale threshold is 2.00 times as fast (1.00 - 3.00)"
+        ]
+        assert told.absent == ["scikit-learn: sklearn is not installed"]
+
+    def test_who_is_asked_for_takes_part(self):
+        names = [each.name for each in beside(others.RIVALS, entries(case_of(others.VECTORS, gpu=False))[0])]
+        assert [name for name in names if not name.startswith("semscale")] == [
+            "FAISS range_search", "FAISS flat", "scikit-learn",
+        ]  # fmt: skip
+
+
+def _feature(name, version, seconds, off):
+    return FeatureRow("fid", name, version, seconds, None, None, None, None, 1, {}, off, None)
+
+
+def _pairs(name, job, seconds, recall):
+    return PairRow(name, job, "fp32", "measured", None, 0.0, seconds, 0.0, None, None, None, recall, None)
+
+
+class TestEnvironments:
+    @pytest.fixture
+    def calls(self, tmp_path, monkeypatch):
+        """Commands that would have been run; installs of `fails` fail as pip does."""
+        monkeypatch.setenv("SEMSCALE_CACHE", str(tmp_path))
+        monkeypatch.setitem(REQUIREMENTS, "tool", ("tool==1", "fails==2"))
+        told = []
+
+        def run(command, **_):
+            told.append(command)
+            (tmp_path / "bench-peers" / "tool" / "bin").mkdir(parents=True, exist_ok=True)
+            (tmp_path / "bench-peers" / "tool" / "bin" / "python").touch()
+            wrong = command[-1] == "fails==2"
+            said = "ERROR: No matching distribution found for fails==2\nWARNING: something else\n"
+            return environments.subprocess.CompletedProcess(command, int(wrong), "", said if wrong else "")
+
+        monkeypatch.setattr(environments.subprocess, "run", run)
+        return told
+
+    def test_torch_comes_first_and_the_rest_without_what_it_asks_for(self, calls, monkeypatch):
+        monkeypatch.setitem(REQUIREMENTS, "tool", ("tool==1",))
+        assert python_of("tool").parts[-4:] == ("bench-peers", "tool", "bin", "python")
+        assert [command[-1] for command in calls[1:]] == [TORCH, "tool==1"]
+        assert ["--no-deps" in command for command in calls[1:]] == [False, True]
+
+    def test_it_is_made_once_and_anew_for_other_requirements(self, calls, monkeypatch):
+        monkeypatch.setitem(REQUIREMENTS, "tool", ("tool==1",))
+        said: list[str] = []
+        python_of("tool", said.append)
+        done = len(calls)
+        python_of("tool", said.append)
+        assert len(calls) == done and len(said) == 1
+        monkeypatch.setitem(REQUIREMENTS, "tool", ("tool==2",))
+        python_of("tool", said.append)
+        assert len(calls) == 2 * done and len(said) == 2
+
+    def test_what_does_not_install_is_told_by_the_installers_error(self, calls):
+        with pytest.raises(NotInstalled) as told:
+            python_of("tool")
+        assert str(told.value) == "fails==2 does not install: No matching distribution found for fails==2"
+        with pytest.raises(NotInstalled):  # and it is tried again
+            python_of("tool")
+        assert len(calls) == 8
+
+    def test_every_environment_pins_what_it_installs(self):
+        assert set(REQUIREMENTS) == {peer.environment for peer in table.PEERS if peer.environment} | {"torch-fidelity"}
+        for pins in REQUIREMENTS.values():
+            assert all(pin.count("==") == 1 for pin in pins)
+            assert len({pin.partition("==")[0] for pin in pins}) == len(pins)
+            assert not any(pin.startswith(("torch==", "torchvision")) for pin in pins)
