@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import stat
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,22 +14,13 @@ from images import write_tree
 from semscale import filling
 from semscale.errors import InputError, UsageError
 from semscale_bench.cases import peers as case
-from semscale_bench.measure import Timing
-from semscale_bench.metric_data import Sizes
-from semscale_bench.metrics_bench import Found as FoundFeatures
-from semscale_bench.metrics_bench import Row as FeatureRow
-from semscale_bench.pair_entries import beside, case_of, entries
-from semscale_bench.pairs import Found as FoundPairs
-from semscale_bench.pairs import Row as PairRow
-from semscale_bench.peers import environments, others, rounds, table, verdicts
-from semscale_bench.peers.environments import NotInstalled, python_of
+from semscale_bench.peers import rounds, table, verdicts
+from semscale_bench.peers.environments import NotInstalled
 from semscale_bench.peers.job import Model, Task, read_task
 from semscale_bench.peers.process import PeerError, Process
-from semscale_bench.peers.requirements import REQUIREMENTS, TORCH
-from semscale_bench.peers.rounds import Answer, Contestant, Result, check_of, compete, ratios
-from semscale_bench.peers.verdicts import sentences, study_seconds
+from semscale_bench.peers.rounds import Contestant, compete
 from semscale_bench.plan import Plan
-from semscale_bench.rows import Check, Outcome, values, wrong
+from semscale_bench.rows import Outcome, values, wrong
 
 MEMBERS = 4  # images of a group
 
@@ -189,56 +179,6 @@ class TestProcess:
             compete([loaded(a), loaded(b)], task, tmp_path / "work", repeats=1)
 
 
-class TestChecks:
-    def test_scores_count_before_embeddings(self):
-        first = Answer(1.0, 20.0, (50.0, 60.0), np.eye(2), None)
-        told = check_of([Answer(1.0, 20.0, None, None, None), Answer(1.0, 20.5, None, None, None)], first, "fp32")
-        assert (told.worst, told.limit, told.passed) == (0.5, rounds.POINTS, False)
-        assert check_of([Answer(1.0, None, (50.0,), None, None)], first, "fp32").worst == 0.0
-        assert check_of([Answer(1.0, None, (50.4,), None, None)], first, "bf16").passed
-
-    def test_embeddings_count_by_direction(self):
-        first = Answer(1.0, 20.0, (50.0,), np.eye(2), None)
-        told = check_of([Answer(1.0, None, None, np.array([[3.0, 0.0], [0.0, 2.0]]), None)], first, "fp32")
-        assert told.worst == pytest.approx(0.0) and told.passed and "cosine" in told.what
-        assert check_of([Answer(1.0, None, None, np.eye(2)[::-1], None)], first, "fp32").worst == pytest.approx(1.0)
-
-    def test_nan_does_not_pass(self):
-        first = Answer(1.0, 20.0, (50.0,), None, None)
-        assert not check_of([Answer(1.0, 20.0, (float("nan"),), None, None)], first, "fp32").passed
-
-
-class TestVerdicts:
-    def results(self):
-        def result(name, units, *seconds):
-            return Result(Contestant(name, None, "1"), Timing(name, units, seconds), Check("", 0.0, 1.0))
-
-        return [
-            result("semscale onnx fp32", 60, 1.0, 2.0, 1.0),
-            result("semscale openvino bf16", 60, 0.5, 0.5, 0.5),
-            result("published script, as published", 40, 4.0, 4.0, 4.0),
-        ]
-
-    def test_ratios_are_of_rates_round_by_round(self):
-        ours, fast, theirs = (each.timing for each in self.results())
-        assert ratios(ours, theirs) == (6.0, 3.0, 6.0)
-        assert ratios(fast, theirs) == (12.0, 12.0, 12.0)
-
-    def test_each_aim_says_whether_it_was_met(self):
-        assert list(sentences("jpeg 500x375", self.results())) == [
-            "jpeg 500x375, published script, as published: semscale onnx fp32 is 6.00 times as fast "
-            "(3.00 - 6.00, goal 4 met); semscale openvino bf16 is 12.00 times as fast (12.00 - 12.00, goal 12 met)"
-        ]
-        slow = [self.results()[0], self.results()[2]]
-        assert "(3.00 - 6.00, goal 4 met, goal 12 missed)" in next(sentences("any", slow))
-
-    def test_the_study_is_extrapolated_from_what_was_timed(self):
-        told = study_seconds({"jpeg": self.results()})
-        assert told["extrapolated_study_seconds"]["jpeg"]["published script, as published"] == 400.0
-        assert told["timed_images"]["jpeg"]["published script, as published"] == 40
-        json.dumps(told)
-
-
 class TestCase:
     """The case with a fake of everybody: only what it puts together."""
 
@@ -279,98 +219,3 @@ class TestCase:
         assert wrong([outcome]) == ["peers, good, images0: points from semscale fp32 is 5.0e-01, above 1.0e-03"]
         assert len(outcome.sentences) == 1 and "goal 2 m" in outcome.sentences[0]
         json.dumps(values([outcome]), allow_nan=False)
-
-
-class TestOthers:
-    def test_features_become_rows_with_their_check(self, monkeypatch):
-        monkeypatch.setattr(others, "FEATURES", Sizes(64, 16, group=8))
-        rows = [_feature("semscale", None, (1.0, 1.0), 1e-9), _feature("torch-fidelity", "0.4", (2.0, 4.0), 1e-5)]
-        found = FoundFeatures(others.FEATURES, rows, [], ["fid, x: no"])
-        monkeypatch.setattr(others, "bench_metrics", lambda *_, **__: found)
-        told = others.features("peers", Path("python"), repeats=2)
-        assert [(row.name, row.timing.units, row.check.passed) for row in told.rows] == [
-            ("semscale, FID", 128, True), ("torch-fidelity 0.4, FID", 128, True),
-        ]  # fmt: skip
-        assert told.sentences == ["features to FID, torch-fidelity: semscale is 3.00 times as fast (2.00 - 4.00)"]
-        assert told.absent == ["features, fid, x: no"]
-
-    def test_pairs_become_rows_with_what_was_missed(self, monkeypatch):
-        rows = [_pairs("semscale threshold", "threshold", (1.0, 2.0), 1.0), _pairs("FAISS range_search", "threshold",
-                (3.0, 2.0), 0.5), _pairs("semscale top-k", "neighbours", (1.0, 1.0), 1.0)]  # fmt: skip
-        found = FoundPairs(case_of(100), 7, rows, [], ["scikit-learn: sklearn is not installed", "another: no"])
-        monkeypatch.setattr(others, "bench_pairs", lambda *_, **__: found)
-        told = others.all_pairs("peers", repeats=2)
-        assert [(row.name, row.check.passed) for row in told.rows] == [
-            ("semscale threshold", True), ("FAISS range_search, threshold", False), ("semscale top-k", True),
-        ]  # fmt: skip
-        assert all(row.timing.units == 5000 * 4999 // 2 for row in told.rows)
-        assert told.sentences == [
-            "all pairs, threshold, FAISS range_search: semscale threshold is 2.00 times as fast (1.00 - 3.00)"
-        ]
-        assert told.absent == ["scikit-learn: sklearn is not installed"]
-
-    def test_who_is_asked_for_takes_part(self):
-        names = [each.name for each in beside(others.RIVALS, entries(case_of(others.VECTORS, gpu=False))[0])]
-        assert [name for name in names if not name.startswith("semscale")] == [
-            "FAISS range_search", "FAISS flat", "scikit-learn",
-        ]  # fmt: skip
-
-
-def _feature(name, version, seconds, off):
-    return FeatureRow("fid", name, version, seconds, None, None, None, None, 1, {}, off, None)
-
-
-def _pairs(name, job, seconds, recall):
-    return PairRow(name, job, "fp32", "measured", None, 0.0, seconds, 0.0, None, None, None, recall, None)
-
-
-class TestEnvironments:
-    @pytest.fixture
-    def calls(self, tmp_path, monkeypatch):
-        """Commands that would have been run; installs of `fails` fail as pip does."""
-        monkeypatch.setenv("SEMSCALE_CACHE", str(tmp_path))
-        monkeypatch.setitem(REQUIREMENTS, "tool", ("tool==1", "fails==2"))
-        told = []
-
-        def run(command, **_):
-            told.append(command)
-            (tmp_path / "bench-peers" / "tool" / "bin").mkdir(parents=True, exist_ok=True)
-            (tmp_path / "bench-peers" / "tool" / "bin" / "python").touch()
-            wrong = command[-1] == "fails==2"
-            said = "ERROR: No matching distribution found for fails==2\nWARNING: something else\n"
-            return environments.subprocess.CompletedProcess(command, int(wrong), "", said if wrong else "")
-
-        monkeypatch.setattr(environments.subprocess, "run", run)
-        return told
-
-    def test_torch_comes_first_and_the_rest_without_what_it_asks_for(self, calls, monkeypatch):
-        monkeypatch.setitem(REQUIREMENTS, "tool", ("tool==1",))
-        assert python_of("tool").parts[-4:] == ("bench-peers", "tool", "bin", "python")
-        assert [command[-1] for command in calls[1:]] == [TORCH, "tool==1"]
-        assert ["--no-deps" in command for command in calls[1:]] == [False, True]
-
-    def test_it_is_made_once_and_anew_for_other_requirements(self, calls, monkeypatch):
-        monkeypatch.setitem(REQUIREMENTS, "tool", ("tool==1",))
-        said: list[str] = []
-        python_of("tool", said.append)
-        done = len(calls)
-        python_of("tool", said.append)
-        assert len(calls) == done and len(said) == 1
-        monkeypatch.setitem(REQUIREMENTS, "tool", ("tool==2",))
-        python_of("tool", said.append)
-        assert len(calls) == 2 * done and len(said) == 2
-
-    def test_what_does_not_install_is_told_by_the_installers_error(self, calls):
-        with pytest.raises(NotInstalled) as told:
-            python_of("tool")
-        assert str(told.value) == "fails==2 does not install: No matching distribution found for fails==2"
-        with pytest.raises(NotInstalled):  # and it is tried again
-            python_of("tool")
-        assert len(calls) == 8
-
-    def test_every_environment_pins_what_it_installs(self):
-        assert set(REQUIREMENTS) == {peer.environment for peer in table.PEERS if peer.environment} | {"torch-fidelity"}
-        for pins in REQUIREMENTS.values():
-            assert all(pin.count("==") == 1 for pin in pins)
-            assert len({pin.partition("==")[0] for pin in pins}) == len(pins)
-            assert not any(pin.startswith(("torch==", "torchvision")) for pin in pins)

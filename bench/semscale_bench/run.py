@@ -116,7 +116,7 @@ def _compare(console: rich.console.Console, a: Path, b: Path) -> None:
 
     found = comparing.compare(a, b)
     console.print(comparing.table(found))
-    console.print(*comparing.sentences(found), sep="\n", markup=False)
+    console.print(*comparing.lines(found), sep="\n", markup=False)
     write_line({"case": "compare", **comparing.values(found)}, None)
 
 

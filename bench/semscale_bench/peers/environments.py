@@ -1,6 +1,7 @@
 """An environment for each peer that needs one, made on first use in the user's cache, and kept.
 
 CACHE/bench-peers/NAME/             a virtual environment
+CACHE/bench-peers/NAME.making/      held by the process that makes it
 CACHE/bench-peers/NAME/stamp.txt    what was installed; where that is something else, it is made anew
 """
 
@@ -12,7 +13,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from semscale.errors import SemscaleError
+from semscale.errors import SemscaleError, StoreLockedError
+from semscale.locks import exclusive
 from semscale_bench.peers.requirements import REQUIREMENTS, TORCH
 from semscale_export.cache import cache_folder
 
@@ -33,13 +35,21 @@ def python_of(name: str, say: Callable[[str], None] = lambda _: None) -> Path:
     wanted = (TORCH, *REQUIREMENTS[name])
     if not _is_made(folder, wanted):
         say(f"{name}: making its environment, {folder}")
-        _make(folder, wanted)
+        try:
+            with exclusive(folder.with_name(f"{name}.making")):
+                _make(folder, wanted)
+        except StoreLockedError as error:
+            raise NotInstalled("its environment is being made by another process; try again") from error
     return folder / "bin" / "python"
 
 
 def _is_made(folder: Path, wanted: Sequence[str]) -> bool:
     stamp = folder / STAMP
-    return stamp.is_file() and (folder / "bin" / "python").exists() and stamp.read_text(encoding="utf-8").splitlines() == list(wanted)
+    return (
+        stamp.is_file()
+        and (folder / "bin" / "python").exists()
+        and stamp.read_text(encoding="utf-8").splitlines() == list(wanted)
+    )
 
 
 def _make(folder: Path, wanted: Sequence[str]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from semscale import files
+from semscale.cores import usable_cores
 from semscale.encoders.machine import amx
 from semscale.errors import MissingDependencyError, ModelError, UsageError
 from semscale.model import Encoder, ModelSpec
@@ -36,8 +37,9 @@ class BackEnd:
     batch_size: int = 32  # images a call that keep it busy, where nobody says
 
 
+ROWS_PER_BATCH = max(32, 4 * usable_cores())  # where each core takes some rows
 BACK_ENDS = {
-    "onnx": BackEnd("semscale.encoders.ort:OrtEncoder", "onnxruntime", "cpu", ("fp32", "int8")),
+    "onnx": BackEnd("semscale.encoders.ort:OrtEncoder", "onnxruntime", "cpu", ("fp32", "int8"), ROWS_PER_BATCH),
     "openvino": BackEnd("semscale.encoders.ov:OvEncoder", "openvino", "openvino", ("bf16", "fp32")),
     "cuda": BackEnd("semscale.encoders.ort_cuda:CudaEncoder", "onnxruntime", "gpu", ("fp32", "tf32"), 256),
     "tensorrt": BackEnd("semscale.encoders.trt:TrtEncoder", "", "tensorrt", ("fp16", "fp32"), 512),

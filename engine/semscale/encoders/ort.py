@@ -1,10 +1,16 @@
-"""The ONNX Runtime back end on the CPU: float32, the reference every other back end is measured against, and int8."""
+"""The ONNX Runtime back end on the CPU: float32, the reference every other back end is measured against, and int8.
+
+Rows are independent, so each thread runs some of them through a session that computes on that thread alone. Threads
+that share every product wait for each other at its end, and for whichever of them the decoders have taken the core of.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,12 +20,15 @@ from onnxruntime.capi import onnxruntime_pybind11_state as state  # pyright: ign
 
 from semscale.cores import usable_cores
 from semscale.encoders import load_spec
+from semscale.encoders.batches import fixed
 from semscale.encoders.checks import check_inputs, closed
 from semscale.encoders.int8 import quantised
 from semscale.errors import ModelError, UsageError
 from semscale.model import Array, ModelSpec
 
 CPU = "CPUExecutionProvider"
+ROWS_AT_ONCE = 8  # of a thread's call, at most: larger products are no faster
+THREADS = "encode"  # begins their names
 ONNX_TYPES = {"float32": "float"}  # where it has another name than NumPy's
 ERRORS_ONLY = 3  # ONNX Runtime's severity
 LOAD_ERRORS = (
@@ -35,10 +44,10 @@ LOAD_ERRORS = (
 class OrtEncoder:
     """An exported tower in ONNX Runtime.
 
-    In fp32, for one batch size B, a row's embedding is the same to the last bit wherever it stands in the batch and
-    whatever its neighbours are. Between batch sizes it may differ by rounding, because the matrix products are cut
-    differently. In int8 rows run one by one: activations are scaled by the largest of their batch, and a row's
-    embedding would depend on its neighbours.
+    In fp32, for one batch size B and number of threads, a row's embedding is the same to the last bit wherever it
+    stands in the batch and whatever its neighbours are. Between batch sizes it may differ by rounding, because the
+    matrix products are cut differently. In int8 rows run one by one: activations are scaled by the largest of their
+    batch, and a row's embedding would depend on its neighbours.
     """
 
     def __init__(
@@ -52,17 +61,18 @@ class OrtEncoder:
         self.spec = replace(load_spec(folder), precision=precision)
         path = quantised(folder) if precision == "int8" else folder / "model.onnx"
         try:
-            session = new_session(path, options_for(threads), provider)
+            session = new_session(path, options_for(1), provider)
         except ModelError:
             if precision != "int8":
                 raise
             with suppress(OSError):  # another process did, or `quantised` says why it cannot be written
                 path.unlink()  # made here, and damaged since
-            session = new_session(path := quantised(folder), options_for(threads), provider)
+            session = new_session(path := quantised(folder), options_for(1), provider)
         self._session: onnxruntime.InferenceSession | None = session
         self._input = self._session.get_inputs()[0].name
         check_shapes(self._session, self.spec, path)
-        self._rows_at_once = 1 if precision == "int8" else None
+        self._most, self._threads = 1 if precision == "int8" else ROWS_AT_ONCE, threads or usable_cores()
+        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix=THREADS)
 
     @classmethod
     def open(cls, folder: Path, *, threads: int | None, precision: str) -> OrtEncoder:
@@ -80,12 +90,14 @@ class OrtEncoder:
         check_inputs(inputs, self.spec)
         if len(inputs) == 0:
             return np.empty((0, self.spec.dim), np.float32)
-        step = self._rows_at_once or len(inputs)
-        return np.concatenate([self._run(self._session, inputs[i : i + step]) for i in range(0, len(inputs), step)])
+        run, size = partial(self._run, self._session), max(1, min(self._most, len(inputs) // self._threads))
+        made = self._pool.map(run, (batch for _, batch in fixed(inputs, size)))
+        return np.concatenate(list(made))[: len(inputs)]
 
     def close(self) -> None:
         """Free the session and its memory. May be called again."""
         self._session = None
+        self._pool.shutdown()
 
     def _run(self, session: onnxruntime.InferenceSession, inputs: Array) -> Array:
         return cast(Array, session.run(None, {self._input: np.ascontiguousarray(inputs)})[0])
