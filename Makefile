@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEVICE := $(if $(wildcard /proc/driver/nvidia/version),gpu,cpu)
 
-.PHONY: demo test lint docs fuzz parity clean
+.PHONY: demo test lint docs fuzz parity bench clean
 
 demo: $(VENV)/ready
 	$(BIN)/semscale demo
@@ -32,6 +32,10 @@ $(PEERS)/ready: tests/parity/requirements.txt
 	$(PEERS)/bin/python -m pip install --quiet "torch>=2.6,<2.14"
 	-grep -v '^#' $< | xargs -n 1 $(PEERS)/bin/python -m pip install --quiet --no-deps
 	touch $@
+
+# The README's table of speeds, measured here; the result goes to bench/results. Makes an environment for each peer.
+bench: $(VENV)/ready
+	$(BIN)/python -m semscale_bench.readme
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .

@@ -260,11 +260,11 @@ class TestCommand:
     def test_a_wrong_output_is_shown_and_fails(self, model, swapped, tmp_path):
         swapped(Backwards)
         saved = tmp_path / "found.json"
-        chosen = ("--backend", "torch", "--backend", "onnx", "--batch-sizes", "1,4", "--save", str(saved))
+        chosen = ("--backend", "torch", "--backend", "onnx", "--batch-sizes", "1,4", "--out", str(saved))
         result = run(model, *chosen)
         assert result.exit_code == 1
-        (only,) = json.loads(saved.read_text())["encoders"]
-        passed = {(row["candidate"], row["batch_size"]): row["deviation"]["passed"] for row in only["rows"]}
+        found = json.loads(saved.read_text())["rows"]
+        passed = {(row["candidate"], row["batch_size"]): row["deviation"]["passed"] for row in found}
         assert passed == {("onnx fp32", 1): True, ("onnx fp32", 4): True, ("onnx int8", 1): True,
                           ("onnx int8", 4): True, ("torch fp32", 1): True, ("torch fp32", 4): False}  # fmt: skip
         assert "torch fp32 in batches of 4: the smallest cosine is" in result.output
@@ -275,9 +275,9 @@ class TestCommand:
         result = run(model, "--backend", "torch", "--batch-sizes", "2,4")
         assert result.exit_code == 0, result.output
         assert "not run: torch fp32 in batches of 4: RuntimeError: out of memory: tried to allocate" in result.output
-        (only,) = json.loads(result.output.splitlines()[-1])["encoders"]
-        assert [row["batch_size"] for row in only["rows"]] == [2]
-        assert only["rows"][0]["of_baseline"] is None  # onnx was not asked for
+        (row,) = json.loads(result.output.splitlines()[-1])["rows"]
+        assert row["batch_size"] == 2
+        assert row["of_baseline"] is None  # onnx was not asked for
 
     def test_nothing_that_runs_is_a_failure(self, model):
         if not driver_problem():
@@ -291,12 +291,14 @@ class TestCommand:
         result = run(model, "--backend", "onnx", "--batch-sizes", "3", "--tower", "both")
         assert result.exit_code == 0, result.output
         line = json.loads(result.output.splitlines()[-1])
-        assert {"regime", "command", "encoders", "machine"} == set(line)
-        assert {"cpu", "gpu", "cores", "packages", "commit"} <= set(line["machine"])
+        assert {"case", "regime", "rows", "encoders", "machine", "commit", "command"} == set(line)
+        assert {"cpu", "gpu", "cores", "packages"} <= set(line["machine"])
+        rows = {(row["model"], row["tower"], row["precision"]) for row in line["rows"]}
+        assert rows == {(str(model), tower, precision) for tower in TOWERS for precision in ("fp32", "int8")}
         assert [(each["tower"], each["unit"]) for each in line["encoders"]] == [("image", "images"), ("text", "texts")]
         assert {each["weights"] for each in line["encoders"]} == {"given"}  # tests say something else of theirs
 
-    @pytest.mark.parametrize("sizes", ["", "0", "1,,2", "a", "-1"])
+    @pytest.mark.parametrize("sizes", ["0", "1,,2", "a", "-1"])
     def test_batch_sizes_are_checked(self, model, sizes):
         result = run(model, "--batch-sizes", sizes)
         assert result.exit_code == 2

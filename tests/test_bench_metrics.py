@@ -12,13 +12,14 @@ import pytest
 from click.testing import CliRunner
 
 from semscale.errors import UsageError
-from semscale_bench import metric_contestants, metric_plain, metric_roof, metrics_bench, roof, run
+from semscale_bench import metric_contestants, metric_plain, metric_roof, metrics_bench, roof, studies
 from semscale_bench.metric_contestants import OURS, Contestant, Done, Job, check, contestants, operations
 from semscale_bench.metric_data import JOBS, Sizes, write
 from semscale_bench.metric_memory import with_peak
 from semscale_bench.metric_peers import peers
 from semscale_bench.metrics_bench import bench_metrics
 from semscale_bench.metrics_report import lines, values
+from semscale_bench.run import bench
 
 SIZES = Sizes(1200, 32, 1000, 3, 200, 1000, 24)
 PEERS_PYTHON = Path(__file__).parents[1] / ".venv-parity" / "bin" / "python"
@@ -209,15 +210,14 @@ def compute_prdc(real, fake, nearest_k):
 
 class TestCommand:
     def test_the_line_says_what_was_run_on_what(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(run, "Sizes", lambda rows: SIZES)
+        monkeypatch.setattr(studies, "Sizes", lambda rows: SIZES)
         saved = tmp_path / "found.json"
-        options = ("--only", "fid", "--only", "vendi", "--repeats", "1", "--save", str(saved))
-        result = CliRunner().invoke(run.bench, ["metrics", *options])
+        options = ("--only", "fid", "--only", "vendi", "--repeats", "1", "--out", str(saved))
+        result = CliRunner().invoke(bench, ["metrics", *options])
         assert result.exit_code == 0, result.output
         line = json.loads(saved.read_text())
         assert line == json.loads(result.output.splitlines()[-1])
-        assert {"regime", "sizes", "rows", "roofs", "not_run", "machine", "command"} == set(line)
-        assert "commit" in line["machine"]
+        assert {"case", "regime", "sizes", "rows", "roofs", "not_run", "machine", "commit", "command"} == set(line)
         assert [row["job"] for row in line["rows"]] == ["fid", "vendi"]
         for row in line["rows"]:
             assert {"seconds", "median", "spread", "roof_share", "speed_up", "peak_bytes", "values", "off"} <= set(row)

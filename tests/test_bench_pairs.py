@@ -256,7 +256,7 @@ class TestCommand:
     @pytest.mark.parametrize("option", ["--full", "--timed-blocks"])
     def test_the_line_says_what_was_run_on_what(self, tmp_path, option):
         saved = tmp_path / "found.json"
-        options = ("--images", "400", "--no-gpu", "--no-memory", "--repeats", "1", "--save", str(saved), option)
+        options = ("--images", "400", "--no-gpu", "--no-memory", "--repeats", "1", "--out", str(saved), option)
         result = CliRunner().invoke(bench, ["pairs", *options])
         assert result.exit_code == 0, result.output
         line = json.loads(saved.read_text())

@@ -73,7 +73,7 @@ def semscale_at_work(weights):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(filling, "open_checked", filling.open_checked)  # `load` replaces it
-        yield ours.load(weights, "onnx", "fp32")
+        yield ours.load(weights, "onnx", "fp32", "exact")
 
 
 @pytest.fixture(scope="module")
@@ -212,10 +212,11 @@ class TestCase:
             "torch-fidelity: torch-fidelity==1 does not install: no such package",
         ]
 
-    def test_a_wrong_score_is_a_row_that_says_so(self, outcome):
+    def test_a_wrong_score_is_a_row_that_says_so(self, outcome, files):
+        name = files[0].parent.name
         assert [(row.name, row.data, row.weights, row.check.worst) for row in outcome.rows] == [
-            ("semscale onnx fp32", "images0", "random", 0.0), ("good", "images0", "random", 0.5),
+            ("semscale onnx fp32", name, "random", 0.0), ("good", name, "random", 0.5),
         ]  # fmt: skip
-        assert wrong([outcome]) == ["peers, good, images0: points from semscale fp32 is 5.0e-01, above 1.0e-03"]
+        assert wrong([outcome]) == [f"peers, good, {name}: points from semscale fp32 is 5.0e-01, above 1.0e-03"]
         assert len(outcome.sentences) == 1 and "goal 2 m" in outcome.sentences[0]
         json.dumps(values([outcome]), allow_nan=False)

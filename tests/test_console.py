@@ -74,7 +74,18 @@ def test_a_line_said_beside_a_bar_goes_above_it_where_both_are_on_one_terminal(c
 def test_names_of_models_cannot_write_to_the_terminal(capsys):
     part = {"value": 1.0, "low": None, "high": None, "n": 1, "per": "image"}
     entry = {**part, "by_model": {"m\x1b[31mred\u202e\x07": part}}
-    names = ("n_ok", "n_failed", "n_found", "n_groups", "n_ignored", "n_strays", "n_changed", "n_retried", "n_vanished")
+    names = (
+        "n_ok",
+        "n_failed",
+        "n_found",
+        "n_groups",
+        "n_ignored",
+        "n_strays",
+        "n_changed",
+        "n_retried",
+        "n_reused",
+        "n_vanished",
+    )
     about = {**dict.fromkeys(names, 0), "layout": "metadata", "models": {"image": {"note": ""}}}
     Console(quiet=False).scores(SimpleNamespace(summary={**about, "scores": {"scs": entry}}, out=Path("out")))
     shown = capsys.readouterr().out

@@ -27,7 +27,7 @@ class Check:
     @property
     def passed(self) -> bool:
         """Whether it is within the limit; NaN is not."""
-        return self.worst <= self.limit
+        return bool(self.worst <= self.limit)
 
 
 @dataclass(frozen=True, slots=True)

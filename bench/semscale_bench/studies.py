@@ -54,8 +54,9 @@ def encoders(models: tuple[str, ...], backends: tuple[str, ...], batch_sizes: tu
     for model in models:
         with exported(model) as folder:
             for kind in TOWERS if tower == "both" else (tower,):
-                found = bench_tower(subject(model, folder, kind), candidates(backends), batch_sizes=batch_sizes,
-                                    repeats=repeats)  # fmt: skip
+                found = bench_tower(
+                    subject(model, folder, kind), candidates(backends), batch_sizes=batch_sizes, repeats=repeats
+                )
                 console.print(report.table(found))
                 console.print(*report.lines(found), sep="\n", markup=False)
                 everything.append(found)

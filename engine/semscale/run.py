@@ -92,20 +92,20 @@ def score(
     different = list(dict.fromkeys(places.values()))
     reuse.check(chosen.reuse, [identity_at(each, chosen) for each in different])
     chosen = sized(chosen, different)
-    job = _Job(folder, todo, places, chosen, clock, provenance(command, started), say)
+    job = Job(folder, todo, places, chosen, clock, provenance(command, started), say)
     with writing(folder, chosen.settings):
         job = _with_references(job, real, on_progress)
         early = todo.beside.early
         look = None if early is None else early.look
         filled = fill(opened, different, chosen, clock=clock, on_progress=on_progress, say=say, look=look)
         if chosen.settings.part is None:
-            return _finished(job, filled)
+            return finish(job, filled)
     summary = {**counts(filled.store, filled.source), "out": str(folder), "scores": {}}
     if any(tallied(store)["n_left"] for store in filled.stores):
         return Run(folder, summary)
     try:
         with exclusive(folder):
-            return _finished(job, filled)
+            return finish(job, filled)
     except StoreLockedError:  # another part, finished at the same moment, does it
         return Run(folder, summary)
 
@@ -124,7 +124,7 @@ def _reference_images(todo: Wanted, chosen: Options, folder: Path) -> Iterable[S
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
+class Job:
     """What a run knows before it embeds."""
 
     folder: Path
@@ -158,7 +158,7 @@ def places_of(
     return {name: found[spec] for name, spec in specs.items()}
 
 
-def _with_references(job: _Job, real: Iterable[Source], on_progress: Callable[[Progress], None]) -> _Job:
+def _with_references(job: Job, real: Iterable[Source], on_progress: Callable[[Progress], None]) -> Job:
     """The same with the reference images embedded, by every encoder that compares with them."""
     if not job.todo.images:
         return job
@@ -184,8 +184,8 @@ def _with_references(job: _Job, real: Iterable[Source], on_progress: Callable[[P
     return dataclasses.replace(job, todo=dataclasses.replace(job.todo, beside=beside))
 
 
-def _finished(job: _Job, filled: Filled) -> Run:
-    """Compute every score of a complete run, and write the results."""
+def finish(job: Job, filled: Filled) -> Run:
+    """Compute every score of a complete run from its stores, and write tables, summary and report into its folder."""
     folder, chosen, store = job.folder, job.chosen, filled.store
     convention = alignment.preset(chosen.clip_score)
     with job.clock.stage("score"):
@@ -223,7 +223,7 @@ def _finished(job: _Job, filled: Filled) -> Run:
     return Run(folder, outputs.finite(summary))
 
 
-def _encoded(job: _Job, filled: Filled) -> dict[str, Encoded]:
+def _encoded(job: Job, filled: Filled) -> dict[str, Encoded]:
     """Each encoder's store, and what embeds texts with its model."""
     stores = {store.path: store for store in filled.stores}
     return {

@@ -27,6 +27,7 @@ CASES = {
     "pipeline": Case("pipeline", "Files to stored embeddings, beside the roof of each stage; names the bottleneck."),
     "store": Case("store", "Embeddings to files and back."),
     "scs": Case("scs", "Stored embeddings to consistency scores with intervals, and to the report."),
+    "million": Case("million", "`scs` of 1,000,000 embeddings, against its goals.", quick=False),
     "pairs": Case("pairs", "All pairs above a threshold, beside FAISS, torch and scikit-learn."),
     "frechet": Case("frechet", "Fréchet distance of 2048-dimensional features."),
     "memory": Case("memory", "Peak memory of a run, and its time, by the number of its images.", quick=False),

@@ -106,7 +106,7 @@ def _model(plan: Plan, work: Path) -> tuple[Model, str]:
 
 
 def _contestants(plan: Plan, model: Model, stack: ExitStack, work: Path) -> tuple[list[Contestant], list[str]]:
-    """semscale in float32, then its fastest, then the peers that are there, each loaded; and a line on the others."""
+    """semscale in float32, its fastest, then the peers that are there, each loaded; and a line on the others."""
     present, absent = [], []
     for number, (name, peer, precision) in enumerate(_everyone(plan, model)):
         try:
@@ -127,11 +127,16 @@ def _contestants(plan: Plan, model: Model, stack: ExitStack, work: Path) -> tupl
 
 
 def _everyone(plan: Plan, model: Model) -> Iterator[tuple[str, Peer, str]]:
-    fastest = place_of(plan, model.exported)
-    plain = ("cuda" if fastest.backend in ON_GPU else "onnx", "fp32")
-    for backend, precision in dict.fromkeys((plain, (fastest.backend, fastest.precision))):
-        name = f"semscale {backend} {precision}"
-        yield name, Peer(name, "ours", (backend, precision)), precision
+    """semscale in the order of its aims: equal precision and pixels first, the fastest that passes the gate last."""
+    chosen = place_of(plan, model.exported)
+    plain = ("cuda" if chosen.backend in ON_GPU else "onnx", "fp32")
+    fastest = (chosen.backend, chosen.precision)
+    if fastest == ("onnx", "fp32") and plan.precision is None:  # what is chosen where nobody says is never in integers
+        fastest = ("onnx", "int8")
+    pixels = "exact" if chosen.backend in ON_GPU else "close"  # a GPU resizes, to the same bits
+    for backend, precision, decode in ((*plain, "exact"), (*fastest, pixels)):
+        name = f"semscale {backend} {precision}, {decode} pixels"
+        yield name, Peer(name, "ours", (backend, precision, decode)), precision
     for peer in PEERS:
         yield peer.name, peer, "fp32"
 

@@ -51,7 +51,7 @@ def kept_open(folder: Path, **how: Any) -> tuple[Encoder, Comparison | None]:
     return KeptOpen(encoder), comparison
 
 
-def load(model: Model, backend: str, precision: str) -> Callable[[Task], Found]:
+def load(model: Model, backend: str, precision: str, decode: str) -> Callable[[Task], Found]:
     """Runs on a back end, which is opened, and compared with float32, on the first."""
     filling.open_checked = kept_open
     numbers = itertools.count()
@@ -61,7 +61,7 @@ def load(model: Model, backend: str, precision: str) -> Callable[[Task], Found]:
         listed = write_list(task, run.with_suffix(".csv"))
         done = semscale.score(
             listed, out=run, model=str(model.exported), backend=backend, precision=precision,
-            settings=Settings(batch_size=model.batch_size),
+            decode=decode, settings=Settings(batch_size=model.batch_size),
         )  # fmt: skip
         return _found(done, task)
 

@@ -6,6 +6,7 @@ and the interval of one is that of the other with its sign turned.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -135,5 +136,14 @@ def _resampled_means(values: Array, resamples: int, rng: np.random.Generator) ->
 
 def _settled(values: Array) -> Array:
     """In one order whatever order they come in, and in the same when all signs are turned: by size, then by side."""
-    side = np.sign(values.sum())
-    return values[np.lexsort((side * values, np.abs(values)))]
+    return values[np.lexsort((_side(values) * values, np.abs(values)))]
+
+
+def _side(values: Array) -> float:
+    """The sign of their sum, which no order rounds; of a sum of 0, the side that has more of the largest size."""
+    total = math.fsum(values)
+    if total == 0:
+        _, size_of = np.unique(np.abs(values), return_inverse=True)
+        surplus = np.bincount(size_of, weights=np.sign(values))
+        total = next((float(more) for more in surplus[::-1] if more), 1.0)  # 1: the same on both sides
+    return math.copysign(1.0, total)
