@@ -10,7 +10,7 @@ demo: $(VENV)/ready
 	$(BIN)/semscale demo
 
 test: $(VENV)/ready
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # The pages of docs/ that are made from the program: help of every command, facts of every metric.
 docs: $(VENV)/ready

@@ -43,12 +43,12 @@ Contestant = Callable[[], int]  # does the work once, checks the outcome, return
 def measure(contestants: Mapping[str, Contestant], *, repeats: int, seconds: float = 0.0) -> dict[str, Timing]:
     """Run every contestant once to warm up, then in rounds, in turn, so that a slow minute hits all alike.
 
-    There are `repeats` rounds, and more until each contestant has taken `seconds`.
+    There are `repeats` rounds, and more until contestants have taken `seconds` each on the average.
     """
     warm = {name: _with_peak(run) for name, run in contestants.items()}
     taken: dict[str, list[float]] = {name: [] for name in contestants}
     for turn in range(max(repeats, MOST_ROUNDS)):
-        if turn >= repeats and all(sum(each) >= seconds for each in taken.values()):
+        if turn >= repeats and sum(map(sum, taken.values())) >= seconds * len(taken):
             break
         for name, run in contestants.items():
             start = time.perf_counter()

@@ -70,7 +70,7 @@ def bench() -> None:
 @click.option("--data", type=click.Path(path_type=Path, exists=True, file_okay=False),
               help="Your own images. [default: generated ones of four kinds]")  # fmt: skip
 @click.option("--seconds", type=click.FloatRange(0), default=DEFAULTS.seconds, show_default=True,
-              help="How long each contestant is timed at least.")  # fmt: skip
+              help="How long each contestant is timed on the average, at least.")  # fmt: skip
 @click.option("--repeats", type=click.IntRange(1), default=DEFAULTS.repeats, show_default=True, help="Rounds at least.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the JSON line here too.")
 @click.option("--compare", "compared", nargs=2, type=click.Path(path_type=Path), metavar="A B",
