@@ -14,8 +14,8 @@ BUSY = 0.85  # of a stage's threads, under which no stage is the limit
 POOL = ("decode", "preprocess", "hash")  # stages that the decoding threads do one after the other
 CURES = {
     "read": "files in tar shards, a faster disk, or the images on this machine's own",
-    "decode": "more cores, `--decode fast` (see `semscale bench decode`), or smaller files",
-    "preprocess": "more cores, `--decode fast` (see `semscale bench preprocess`)",
+    "decode": "`--decode fast` (see `semscale bench decode`), more cores, or smaller files",
+    "preprocess": "`--decode close` or `fast` (see `semscale bench preprocess`), more cores",
     "hash": "more cores",
     "encode": "a faster back end or precision (see `semscale bench backends`), larger batches, or a GPU",
     "write": "a faster disk for the store (see `semscale bench roofs store`), larger shards",
