@@ -13,7 +13,16 @@ def values(**more):
     row = {"case": "peers", "unit": "images", "name": "semscale", "data": "png", "rate": 12.34, "spread": 0.1}
     machine = {"cores": 2, "cpu": "A Processor", "gpu": None}
     rows = [row, row | {"name": "other", "data": "jpeg"}, row | {"unit": "pairs", "name": "pairs"}]
-    return {"rows": rows, "sentences": {"peers": ["twice"]}, "machine": machine, "commit": "abc", **more}
+    return {
+        "rows": rows,
+        "sentences": {
+            "peers": ["twice (goal 2 met)", "thrice"],
+            "pipeline": ["encode bound", "what would move it: a GPU"],
+        },
+        "machine": machine,
+        "commit": "abc",
+        **more,
+    }
 
 
 def test_the_readme_shows_the_newest_result():
@@ -31,7 +40,7 @@ def test_a_block_has_a_row_for_each_contestant_and_what_is_said():
         "| semscale | 12.3 (10%) | - |",
         "| other | - | 12.3 (10%) |",
     ]
-    assert made[-1] == "- twice"
+    assert made[-2:] == ["- twice (goal 2 met)", "- encode bound"]
     assert "2 cores of A Processor" in made[0] and "commit abc" in made[1]
 
 
