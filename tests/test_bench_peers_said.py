@@ -103,10 +103,17 @@ class TestOthers:
         assert told.absent == ["scikit-learn: sklearn is not installed"]
 
     def test_who_is_asked_for_takes_part(self):
-        names = [each.name for each in beside(others.RIVALS, entries(case_of(others.VECTORS, gpu=False))[0])]
-        assert [name for name in names if not name.startswith("semscale")] == [
-            "FAISS range_search", "FAISS flat", "scikit-learn",
-        ]  # fmt: skip
+        everyone = ["semscale threshold", "FAISS range_search", "FAISS flat", "FAISS IVF62", "scikit-learn"]
+        assert others.rivals_in(everyone) == ("semscale", "FAISS range", "FAISS flat", "scikit")
+        assert others.rivals_in(everyone[:3]) == ("semscale", "FAISS range", "FAISS flat")
+
+    def test_only_those_that_are_installed_are_asked(self):
+        present, _ = entries(case_of(others.VECTORS, gpu=False))
+        chosen = [each.name for each in beside(others.rivals_in([each.name for each in present]), present)]
+        assert chosen[:2] == list(others.OUR_PAIRS.values())
+        assert set(chosen[2:]) == {"FAISS range_search", "FAISS flat", "scikit-learn"} & {each.name for each in present}
+        alone = beside(others.rivals_in([]), present)
+        assert [each.name for each in alone] == list(others.OUR_PAIRS.values())
 
 
 def _feature(name, version, seconds, off):

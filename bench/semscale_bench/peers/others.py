@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from semscale_bench import metrics_bench, pairs
@@ -12,7 +13,7 @@ from semscale_bench.metric_peers import TOLERANCE as IN_FLOAT32
 from semscale_bench.metrics_bench import bench_metrics
 from semscale_bench.pair_contestants import BASELINES
 from semscale_bench.pair_contestants import OURS as OUR_PAIRS
-from semscale_bench.pair_entries import case_of
+from semscale_bench.pair_entries import case_of, entries
 from semscale_bench.pairs import bench_pairs
 from semscale_bench.peers.rounds import ratios
 from semscale_bench.rows import Check, Outcome, Row
@@ -35,7 +36,9 @@ def features(case: str, python: Path, *, repeats: int) -> Outcome:
 
 def all_pairs(case: str, *, repeats: int) -> Outcome:
     """All pairs above a threshold, and the nearest of each, beside FAISS and scikit-learn."""
-    found = bench_pairs(case_of(VECTORS, gpu=False), repeats=repeats, memory=False, rivals=RIVALS)
+    vectors = case_of(VECTORS, gpu=False)
+    names = [each.name for each in entries(vectors)[0]]
+    found = bench_pairs(vectors, repeats=repeats, memory=False, rivals=rivals_in(names))
     count = VECTORS * (VECTORS - 1) // 2
     timings = {row.name: Timing(row.name, count, row.seconds) for row in found.rows}
     rows = [_pair_row(case, row, timings[row.name]) for row in found.rows]
@@ -43,6 +46,11 @@ def all_pairs(case: str, *, repeats: int) -> Outcome:
                       timings[row.name]) for row in found.rows if row.name not in OUR_PAIRS.values()]  # fmt: skip
     rivals = [line for line in found.absent if line.startswith((*BASELINES.values(), "scikit-learn"))]
     return Outcome(case, "", rows, said, rivals)
+
+
+def rivals_in(names: Sequence[str]) -> tuple[str, ...]:
+    """What to ask `bench_pairs` for: semscale, and those of RIVALS that are among the contestants here."""
+    return ("semscale", *(rival for rival in RIVALS if any(rival in name for name in names)))
 
 
 def _of_features(row: metrics_bench.Row) -> Timing:
