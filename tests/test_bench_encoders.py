@@ -25,6 +25,7 @@ from semscale_bench.encoders import bench_tower
 from semscale_bench.flops import Transformer, tower_flops, transformer_flops
 from semscale_bench.measure import Timing
 from semscale_bench.random_clip import SHAPES, TINY
+from semscale_bench.ratios import Ratio
 from semscale_bench.run import bench
 from semscale_bench.subjects import RANDOM, exported, subject
 from semscale_export.reference import COMPILED, TorchEncoder
@@ -209,11 +210,11 @@ class TestBench:
         rows = bench_tower(subject("tiny", model, "text"), wanted, batch_sizes=(2,), repeats=3).rows
         assert [row.candidate.name for row in rows] == ["onnx fp32", "torch fp16", "torch fp16 compiled"]
         assert all(row.of_rival.low <= row.of_rival.median <= row.of_rival.high for row in rows)
-        assert rows[2].of_rival == encoders.Ratio(1, 1, 1)
+        assert rows[2].of_rival == Ratio(1, 1, 1, 3)
 
     def test_ratios_are_taken_round_by_round(self):
         ours, theirs = Timing("a", 10, (1.0, 4.0, 1.0)), Timing("b", 5, (1.0, 4.0, 2.0))
-        assert encoders._ratio(ours, theirs) == encoders.Ratio(2.0, 2.0, 4.0)
+        assert encoders._ratio(ours, theirs) == Ratio(2.0, 2.0, 4.0, 3)
         assert encoders._ratio(ours, None) is None
 
 

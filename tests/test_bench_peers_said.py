@@ -19,8 +19,9 @@ from semscale_bench.pairs import Row as PairRow
 from semscale_bench.peers import environments, others, rounds, table
 from semscale_bench.peers.environments import NotInstalled, python_of
 from semscale_bench.peers.requirements import REQUIREMENTS, TORCH
-from semscale_bench.peers.rounds import Answer, Contestant, Result, check_of, ratios
+from semscale_bench.peers.rounds import Answer, Contestant, Result, check_of
 from semscale_bench.peers.verdicts import sentences, study_seconds
+from semscale_bench.ratios import Ratio, ratio_of
 from semscale_bench.rows import Check
 
 
@@ -56,8 +57,8 @@ class TestVerdicts:
 
     def test_ratios_are_of_rates_round_by_round(self):
         ours, fast, theirs = (each.timing for each in self.results())
-        assert ratios(ours, theirs) == (6.0, 3.0, 6.0)
-        assert ratios(fast, theirs) == (12.0, 12.0, 12.0)
+        assert ratio_of(ours, theirs) == Ratio(6.0, 3.0, 6.0, 3)
+        assert ratio_of(fast, theirs) == Ratio(12.0, 12.0, 12.0, 3)
 
     def test_each_aim_says_whether_it_was_met(self):
         assert list(sentences("jpeg 500x375", self.results())) == [

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from semscale.errors import UsageError
 from semscale_bench import run
 from semscale_bench.cases import CASES
-from semscale_bench.measure import Timing, measure, share_of
+from semscale_bench.measure import Timing, measure
 from semscale_bench.rows import Check, Outcome, Row
 
 
@@ -138,8 +138,3 @@ def test_a_contestant_does_the_same_in_every_round():
     assert measure({"a": lambda: 1}, repeats=3)["a"].peak_bytes > 1_000_000
     with pytest.raises(AssertionError, match="another number of items"):
         measure({"a": lambda: runs.append(1) or len(runs)}, repeats=1)
-
-
-def test_a_share_is_taken_round_by_round():
-    ours, roof = Timing("ours", 10, (2.0, 4.0, 9.0)), Timing("roof", 20, (2.0, 4.0, 3.0))
-    assert share_of(ours, roof) == 0.5

@@ -12,7 +12,6 @@ Nothing here was run on a GPU.
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -27,18 +26,10 @@ from semscale_bench import roof
 from semscale_bench.candidates import BASELINE, RIVAL, Candidate, open_candidate
 from semscale_bench.deviation import Deviation, batches, deviation
 from semscale_bench.measure import Timing, measure
+from semscale_bench.ratios import Ratio, ratio_of
 from semscale_bench.subjects import Subject
 
 PROBES = 64  # as many as the gate at export takes: torch and ONNX Runtime take minutes over them at L/14 and 336 pixels
-
-
-@dataclass(frozen=True, slots=True)
-class Ratio:
-    """A rate over another contestant's of the same round and batch size."""
-
-    median: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,9 +186,4 @@ def _row(run: Run, timings: dict[str, Timing], flops: int, roofs: dict[tuple[str
 
 
 def _ratio(timing: Timing, other: Timing | None) -> Ratio | None:
-    """Round by round, so that a slow minute, which hits both, cancels."""
-    if other is None:
-        return None
-    scale = timing.units / other.units
-    ratios = [scale * theirs / ours for ours, theirs in zip(timing.seconds, other.seconds, strict=True)]
-    return Ratio(statistics.median(ratios), min(ratios), max(ratios))
+    return None if other is None else ratio_of(timing, other)

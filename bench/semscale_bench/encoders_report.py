@@ -10,7 +10,8 @@ from typing import Any
 from rich.table import Table
 
 from semscale_bench.candidates import BASELINE, RIVAL
-from semscale_bench.encoders import Absent, Found, Ratio, Row
+from semscale_bench.encoders import Absent, Found, Row
+from semscale_bench.ratios import Ratio
 
 COLUMNS = ("", "batch", "per second", "spread", f"of {BASELINE.name}", f"of {RIVAL.name}", "of the roof", "1 - cosine",
            "centred", "")  # fmt: skip

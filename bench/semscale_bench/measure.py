@@ -57,12 +57,6 @@ def measure(contestants: Mapping[str, Contestant], *, repeats: int, seconds: flo
     return {name: Timing(name, units, tuple(taken[name]), peak) for name, (units, peak) in warm.items()}
 
 
-def share_of(timing: Timing, roof: Timing) -> float:
-    """A rate over the roof's of the same round, at the median of the rounds."""
-    scale = timing.units / roof.units
-    return statistics.median(scale * theirs / ours for ours, theirs in zip(timing.seconds, roof.seconds, strict=True))
-
-
 def _with_peak(run: Contestant) -> tuple[int, int | None]:
     """What `run` returns, and the most memory that the process held meanwhile."""
     try:

@@ -14,8 +14,6 @@ from semscale.resampling import REACH
 from semscale.settings import Settings
 
 ENCODE_ON_GPU = ("cuda", "tensorrt", "torch")  # the back ends that do, where torch finds one
-
-
 EXACTLY = ("exact", "gpu")  # ways of decoding whose pixels are resized to the last bit
 
 

@@ -15,8 +15,9 @@ from tempfile import TemporaryDirectory
 
 from semscale_bench import images, streams
 from semscale_bench.bottleneck import Accounts, verdict
-from semscale_bench.measure import Timing, measure, share_of
+from semscale_bench.measure import Timing, measure
 from semscale_bench.plan import Plan
+from semscale_bench.ratios import ratio_of
 from semscale_bench.rows import Check, Outcome, Row
 from semscale_bench.towers import Tower, open_tower
 
@@ -75,7 +76,7 @@ def _slowest(found: _Found) -> str:
 def _rows(found: _Found, tower: Tower) -> list[Row]:
     slowest = _slowest(found)
     check = Check("1 - cosine to the encoder alone", found.worst, SAME)
-    share = share_of(found.streamed, found.roofs[slowest])
+    share = ratio_of(found.streamed, found.roofs[slowest]).median
     first = Row(CASE, f"pipeline, {tower.name}", found.kind, "images", found.streamed, check, tower.weights,
                 f"roof of {slowest}", share)  # fmt: skip
     return [first, *(Row(CASE, f"roof of {name}", found.kind, "images", timing, None, tower.weights)
@@ -99,7 +100,7 @@ def _summed(accounts: list[Accounts]) -> Accounts:
 
 def _sentences(found: _Found, tower: Tower) -> list[str]:
     whole, slowest = _summed(found.accounts), _slowest(found)
-    share = share_of(found.streamed, found.roofs[slowest])
+    share = ratio_of(found.streamed, found.roofs[slowest]).median
     if tower.shares_cores:
         useful = whole.useful_share
         met = f"{found.kind}: {useful:.1%} of the processor's time is spent inside stage functions (goal {GOAL:.0%}: "
@@ -117,7 +118,7 @@ def _details(found: _Found, tower: Tower) -> dict[str, object]:
         "measure": "useful processor share" if tower.shares_cores else "share of the slowest stage's roof",
         "useful_share": whole.useful_share,
         "useful_share_of_goes": [each.useful_share for each in found.accounts],
-        "share_of_slowest_roof": share_of(found.streamed, found.roofs[slowest]),
+        "share_of_slowest_roof": ratio_of(found.streamed, found.roofs[slowest]).median,
         "cores_busy": whole.cores_busy,
         "utilisation": whole.utilisation(),
         "processor_share": {name: seconds / whole.process for name, seconds in whole.processor.items()},

@@ -9,8 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from semscale_bench.measure import measure, share_of
+from semscale_bench.measure import measure
 from semscale_bench.plan import Plan
+from semscale_bench.ratios import ratio_of
 from semscale_bench.rows import Check, Outcome, Row
 from semscale_bench.scores import DIM, GROUP, Scores
 
@@ -35,7 +36,7 @@ def scored(case: str, images: int, plan: Plan) -> Outcome:
     data, check = f"{images} x {DIM}", Check("points from the double loop", job.worst, EXACT)
     rows = [Row(case, name, data, "reports" if name == REPORT else "groups", timing)
             for name, timing in timed.items() if name != OURS]  # fmt: skip
-    share = share_of(timed[OURS], timed[ROOF])
+    share = ratio_of(timed[OURS], timed[ROOF]).median
     ours = Row(case, OURS, data, "groups", timed[OURS], check, roof=ROOF, roof_share=share)
     regime = f"stored embeddings of {DIM} dimensions, groups of {GROUP}, float64, from the page cache, to scores"
     said = [_sentence(images, name, timed[name].median) for name in GOALS]

@@ -17,8 +17,9 @@ import pyarrow as pa
 from semscale.model import Array, Shard
 from semscale.store import ShardData, Store
 from semscale.tables import METADATA
-from semscale_bench.measure import Contestant, Timing, measure, share_of
+from semscale_bench.measure import Contestant, Timing, measure
 from semscale_bench.plan import Plan
+from semscale_bench.ratios import ratio_of
 from semscale_bench.rows import Check, Outcome, Row
 from semscale_bench.scores import DIM, write_store
 
@@ -51,7 +52,7 @@ def _row(name: str, timed: dict[str, Timing], worst: dict[str, float]) -> Row:
     if name not in ROOFS:
         return Row(CASE, name, data, "embeddings", timed[name])
     check = Check("largest difference", worst[name], 0.0)
-    share = share_of(timed[name], timed[ROOFS[name]])
+    share = ratio_of(timed[name], timed[ROOFS[name]]).median
     return Row(CASE, name, data, "embeddings", timed[name], check, roof=ROOFS[name], roof_share=share)
 
 

@@ -15,7 +15,7 @@ from semscale_bench.pair_contestants import BASELINES
 from semscale_bench.pair_contestants import OURS as OUR_PAIRS
 from semscale_bench.pair_entries import case_of, entries
 from semscale_bench.pairs import bench_pairs
-from semscale_bench.peers.rounds import ratios
+from semscale_bench.ratios import ratio_of
 from semscale_bench.rows import Check, Outcome, Row
 
 FEATURES = Sizes(2048, 1024, group=64)  # those of Inception are 2048 long: `semscale bench frechet`
@@ -71,5 +71,5 @@ def _pair_row(case: str, row: pairs.Row, timing: Timing) -> Row:
 
 
 def _sentence(what: str, rival: str, us: str, ours: Timing, theirs: Timing) -> str:
-    middle, low, high = ratios(ours, theirs)
-    return f"{what}, {rival}: {us} is {middle:.2f} times as fast ({low:.2f} - {high:.2f})"
+    ratio = ratio_of(ours, theirs)
+    return f"{what}, {rival}: {us} is {ratio.median:.2f} times as fast ({ratio.low:.2f} - {ratio.high:.2f})"

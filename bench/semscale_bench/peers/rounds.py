@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -141,10 +140,3 @@ def _points(answer: Answer, first: Answer) -> float:
 def _unit(rows: np.ndarray) -> np.ndarray:
     wide = rows.astype(np.float64)
     return wide / np.linalg.norm(wide, axis=1, keepdims=True)
-
-
-def ratios(ours: Timing, theirs: Timing) -> tuple[float, float, float]:
-    """How many times as fast we were, round by round: at the median, least and most."""
-    scale = ours.units / theirs.units
-    each = [scale * them / us for us, them in zip(ours.seconds, theirs.seconds, strict=True)]
-    return statistics.median(each), min(each), max(each)

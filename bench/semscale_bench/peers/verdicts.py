@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from semscale_bench.peers.rounds import Result, ratios
+from semscale_bench.peers.rounds import Result
 from semscale_bench.peers.table import EVERY, PEERS, STUDY_IMAGES, STUDY_SETS, Peer
+from semscale_bench.ratios import ratio_of
 
 BY_NAME = {peer.name: peer for peer in PEERS}
 
@@ -46,6 +47,6 @@ def _aim(peer: Peer, kind: str, place: int, places: int) -> list[float]:
 
 
 def _against(ours: Result, theirs: Result, aims: Sequence[float]) -> str:
-    middle, low, high = ratios(ours.timing, theirs.timing)
-    met = "".join(f", goal {aim:g} {'met' if middle >= aim else 'missed'}" for aim in aims)
-    return f"{middle:.2f} times as fast ({low:.2f} - {high:.2f}{met})"
+    ratio = ratio_of(ours.timing, theirs.timing)
+    met = "".join(f", goal {aim:g} {'met' if ratio.median >= aim else 'missed'}" for aim in aims)
+    return f"{ratio.median:.2f} times as fast ({ratio.low:.2f} - {ratio.high:.2f}{met})"
