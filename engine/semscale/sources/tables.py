@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import PurePosixPath
@@ -14,7 +15,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from semscale.errors import SourceError
-from semscale.sources.places import Place
+from semscale.sources.places import BLOCK_BYTES, Place
 from semscale.sources.quotes import csv_header, refuse_open_quote
 
 ROWS = 10_000  # of JSON Lines held as Python objects at once
@@ -44,8 +45,13 @@ def _read_csv(place: Place, wanted: Sequence[str]) -> tuple[list[str], pa.Table]
         include_columns=wanted,
         include_missing_columns=True,
     )
+    # Arrow's threads may let go of a Python file, or of bytes that it gave, when the interpreter already ends: whoever
+    # waits for its lock then takes the process down. So what they read is memory of Arrow's own.
+    copied = pa.BufferOutputStream()
     with place.open() as file:
-        return names, pa.csv.read_csv(file, parse_options=PARSE, convert_options=convert)
+        shutil.copyfileobj(file, copied, BLOCK_BYTES)
+    source = pa.BufferReader(copied.getvalue())
+    return names, pa.csv.read_csv(source, parse_options=PARSE, convert_options=convert)
 
 
 def _read_parquet(place: Place, wanted: Sequence[str]) -> tuple[list[str], pa.Table]:
