@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from semscale.report.html import compose
 
-VOID = {"meta", "img", "br", "rect"}
+VOID = {"meta", "img", "br", "rect", "wbr"}
 
 
 class Page(HTMLParser):
@@ -21,6 +21,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.elements.append((tag, dict(attrs)))
+        self.text.append("" if tag == "wbr" else " ")  # a name goes on behind a place where it may break
         if tag not in VOID:
             self.open.append(tag)
 
@@ -29,6 +30,7 @@ class Page(HTMLParser):
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
+        self.text.append(" ")
 
     def handle_data(self, data):
         place = self.open[-1] if self.open else ""
@@ -38,7 +40,7 @@ class Page(HTMLParser):
             self.text.append(data)
 
     def words(self):
-        return " ".join(" ".join(self.text).split())
+        return " ".join("".join(self.text).split())
 
     def all(self, tag, css=""):
         return [attrs for name, attrs in self.elements if name == tag and css in (attrs.get("class") or "")]

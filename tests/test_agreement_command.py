@@ -249,18 +249,6 @@ def test_the_report_of_the_run_shows_the_items_on_which_raters_and_metric_differ
     check_outline(page.source)
 
 
-def test_the_page_is_the_same_for_the_same_ratings(tmp_path):
-    from semscale.study.agreement.disagreeing import pictured
-    from semscale.study.agreement.page import render
-
-    study(tmp_path / "ratings", ANSWERS)
-    folder = scores(tmp_path / "run", values("aaabbbbbaa"))
-    found = [agree(tmp_path / "ratings", scores=[folder]) for _ in range(2)]
-    pages = [render(each, {"command": "x"}, pictured(each)) for each in found]
-    assert pages[0] == pages[1] and "file not found" in pages[0]
-    assert "Disagreements" not in render(agree(tmp_path / "ratings"), {}, [])
-
-
 def test_results_may_follow_the_option_one_after_the_other(tmp_path):
     study(tmp_path / "ratings", ANSWERS)
     table = values("aaabbbbbaa")

@@ -95,7 +95,7 @@ def test_headline_values_and_intervals(tables, page):
 
 def test_models_come_best_first(page):
     scores = page.section("scores")
-    places = [scores.index(f"</span> {name}</span>") for name in ("$\\frac{1}$ 模型", "pixart &amp; co", "sdxl")]
+    places = [scores.index(f"</span>&nbsp;{name}</span>") for name in ("$\\frac{1}$ 模型", "pixart &amp; co", "sdxl")]
     assert places == sorted(places)
 
 

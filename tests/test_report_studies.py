@@ -1,6 +1,9 @@
 """What a report says of several models: sweeps, side by side, and how many images a prompt needs; and in a notebook."""
 
+import copy
+import dataclasses
 import json
+import pickle
 import re
 from math import nan
 from xml.etree import ElementTree
@@ -21,6 +24,8 @@ from semscale.report.summary import Estimate
 from semscale.report.sweeps import settings_of, sweeps
 from semscale.run import Run
 from semscale.sensitivity import write_sensitivity
+
+FIGURE = re.compile("<figure.*?</figure>", re.DOTALL)
 
 
 @pytest.fixture
@@ -166,13 +171,44 @@ def test_a_run_and_a_score_draw_the_same_in_a_notebook(tmp_path):
     assert shown.count('<svg class="plot"') == 2 and 'role="img"' in shown and "currentColor" in shown
     value = f"<td>{tables.summary['scores']['scs']['value']:.2f}</td>"
     assert value in shown and shown.index("pixart &amp; co") < shown.index("sdxl")
-    score = Run(tables.out, tables.summary).scores["scs"]._repr_html_()
+    score = Score(*values_of(Run(tables.out, tables.summary).scores["scs"]))._repr_html_()
     assert score.count("<tr>") == 2 and value in score and score.split("<tr>")[1].startswith("<th>score</th>")
     ElementTree.fromstring(score)
     drawn = re.findall("<svg width.*?</svg>", shown)
     assert drawn[-1] and drawn[3] == re.search("<svg width.*?</svg>", score)[0]  # after those of the three models
     place, value = re.search(r'd="M([\d.]+) 2v14"', drawn[3]), tables.summary["scores"]["scs"]["value"]
     assert float(place[1]) == pytest.approx(LABEL + BAR * value / 100, abs=0.06)
+
+
+def values_of(score):
+    return [getattr(score, field.name) for field in dataclasses.fields(Score)]
+
+
+def test_a_score_of_a_run_draws_its_own_density(tmp_path):
+    tables = make_tables(tmp_path, n_images=2)
+    run = Run(tables.write(), tables.summary)
+    shown = [FIGURE.findall(run.scores[name]._repr_html_()) for name in ("scs", "clip-score")]
+    assert [len(figures) for figures in shown] == [1, 1] and FIGURE.findall(run._repr_html_()) == shown[0] + shown[1]
+    score, plain = run.scores["scs"], Score(*values_of(run.scores["scs"]))
+    assert score._repr_html_().startswith(plain._repr_html_()) and "<script" not in score._repr_html_()
+    assert FIGURE.findall(plain._repr_html_()) == []
+    copies = [copy.deepcopy(score), pickle.loads(pickle.dumps(score)), dataclasses.replace(score)]
+    assert [each._repr_html_() for each in copies] == [score._repr_html_()] * 3
+    for name in ("summary.json", "groups.parquet"):
+        (run.out / name).unlink()
+        assert score._repr_html_() == plain._repr_html_()
+
+
+def test_a_score_of_a_run_is_a_score_as_any_other(tmp_path):
+    tables = make_tables(tmp_path, n_images=2)
+    score, other = (Run(tmp_path / place, tables.summary).scores["scs"] for place in ("run", "other"))
+    plain = Score(*values_of(score))
+    assert score == plain == score == other and repr(score) == repr(plain) and repr(plain).startswith("Score(metric=")
+    further = dataclasses.replace(score, n=score.n + 1)
+    assert further != score and further != plain and plain != further and score != "scs"
+    assert hash(dataclasses.replace(score, params=())) == hash(dataclasses.replace(plain, params=()))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        score.n = 1
 
 
 def test_a_notebook_shows_a_run_without_files_and_a_score_without_a_value(tmp_path):

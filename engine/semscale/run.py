@@ -37,6 +37,26 @@ from semscale.timing import Clock
 from semscale.wanted import Wanted, check_models, check_source, encoders, wanted
 
 
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class RunScore(Score):
+    """A Score that a notebook draws with the density of its run; else as any other: equal, and printed the same."""
+
+    out: str  # the run's folder
+
+    def _repr_html_(self) -> str:
+        from semscale.report.notebook import figures_html
+
+        return headline([("", self)]) + figures_html(Path(self.out), [self.metric])
+
+    def __repr__(self) -> str:
+        return repr(Score(*_fields(self)))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Score) and _fields(self) == _fields(other)
+
+    __hash__ = Score.__hash__
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """A finished run: its folder, and what summary.json says."""
@@ -47,7 +67,8 @@ class Run:
     @property
     def scores(self) -> dict[str, Score]:
         """Every overall score by name."""
-        return {name: _score(name, entry) for name, entry in self.summary["scores"].items()}
+        told = {name: _score(name, entry) for name, entry in self.summary["scores"].items()}
+        return {name: RunScore(*_fields(score), out=str(self.out)) for name, score in told.items()}
 
     def _repr_html_(self) -> str:
         from semscale.report.notebook import figures_html
@@ -372,3 +393,8 @@ def _score(name: str, entry: dict[str, Any]) -> Score:
         interval = Interval(entry["low"], entry["high"], entry["level"], entry["method"])
     value = float("nan") if entry["value"] is None else entry["value"]
     return Score(name, value, entry["n"], interval, entry["higher_is_better"], entry["params"])
+
+
+def _fields(score: Score) -> tuple[Any, ...]:
+    """What every Score has, in order."""
+    return tuple(getattr(score, field.name) for field in dataclasses.fields(Score))

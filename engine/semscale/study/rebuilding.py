@@ -6,16 +6,22 @@ from pathlib import Path
 
 from semscale.errors import UsageError
 from semscale.report import write_report
-from semscale.study.comparison.comparison_files import write_page
+from semscale.study.agreement.files import write_page as write_agreement_page
+from semscale.study.comparison.comparison_files import write_page as write_comparison_page
+
+WRITERS = {"comparison.json": write_comparison_page, "agreement.json": write_agreement_page}  # what holds a page -> it
 
 
 def rebuild(out: Path) -> list[Path]:
-    """Write `out/report.html` of a run and `out/compare.html` of a comparison, whichever files are there.
+    """Write `report.html`, `compare.html` and `agreement.html` in `out`, each from the files of it that are there.
 
-    Returns the pages. Raises UsageError when `out` holds neither, StoreError when a file cannot be read or written.
+    Returns the pages. Raises UsageError when `out` holds no results, StoreError when a file cannot be read or written.
     """
-    comparison, run = ((out / name).exists() for name in ("comparison.json", "summary.json"))
-    if not comparison and not run:
-        raise UsageError(f"{out}: holds no results; give a folder that `semscale score` or `compare -o` wrote")
-    pages = [write_page(out)] if comparison else []
-    return [write_report(out), *pages] if run else pages  # the report links to the other page, which is there by now
+    run = (out / "summary.json").exists()
+    others = [write for name, write in WRITERS.items() if (out / name).exists()]
+    if not run and not others:
+        raise UsageError(
+            f"{out}: holds no results; give a folder that `semscale score`, `compare -o` or `agreement -o` wrote"
+        )
+    pages = [write(out) for write in others]
+    return [write_report(out), *pages] if run else pages  # the report links to the other pages, there by now

@@ -80,6 +80,16 @@ class Agreement:
     warnings: tuple[str, ...]
 
     @property
+    def n_raters(self) -> int:
+        """Raters with a rating that counts."""
+        return sum(rater.n > 0 for rater in self.raters)
+
+    @property
+    def n_items(self) -> int:
+        """Items of the task, rated or not."""
+        return len(self.ratings.task.items)
+
+    @property
     def n_unrated(self) -> int:
         """Items without a rating."""
         return int((self.counts.sum(axis=1) == 0).sum())

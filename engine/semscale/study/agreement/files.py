@@ -17,21 +17,9 @@ from semscale.outputs import finite
 from semscale.stats.majorities import NOBODY
 from semscale.study.agreement.agreeing import Agreement
 from semscale.study.agreement.disagreeing import LISTED, disagreements, pictured, writable
+from semscale.study.agreement.findings import FORMAT, ITEMS, read_findings
 from semscale.study.agreement.of_metric import MetricAgreement
 from semscale.study.agreement.words import headline
-
-FORMAT = 1
-ITEMS = pa.schema(
-    [
-        *((name, pa.string()) for name in ("item", "prompt", "model_a", "model_b")),
-        *((name, pa.int64()) for name in ("votes_a", "votes_b")),
-        ("majority", pa.string()),  # null for a tie and for no votes
-        ("metric", pa.string()),
-        *((name, pa.float64()) for name in ("value_a", "value_b")),
-        ("choice", pa.string()),  # the metric's; null where it has none
-        ("agree", pa.bool_()),  # null where majority or choice is
-    ]
-)
 
 
 def write_agreement(out: Path, found: Agreement, made: Mapping[str, Any]) -> dict[str, Any]:
@@ -39,20 +27,29 @@ def write_agreement(out: Path, found: Agreement, made: Mapping[str, Any]) -> dic
 
     Earlier files are replaced, each in one step. Raises StoreError when one cannot be written.
     """
-    from semscale.study.agreement.page import render
-
     told = finite(as_json(found, made))
-    shown = finite(pictured(found))
     if told["metric"] is not None:
-        told["metric"]["disagreements"] = shown
+        told["metric"]["disagreements"] = finite(pictured(found))
     with replacing(out / "items.parquet") as temporary:
         pq.write_table(items_table(found), temporary)
-    with replacing(out / "agreement.html") as temporary:
-        temporary.write_text(render(found, made, shown), encoding="utf-8")
     with replacing(out / "agreement.json") as temporary:
         text = json.dumps(told, indent=2, ensure_ascii=False) + "\n"
         temporary.write_text(text, encoding="utf-8", errors="replace")
+    write_page(out)
     return told
+
+
+def write_page(out: Path) -> Path:
+    """Write `out/agreement.html` from agreement.json and items.parquet in `out`; return its path.
+
+    The same bytes for the same files and pictures. Errors as in `findings.read_findings`.
+    """
+    from semscale.study.agreement.page import render
+
+    page = render(read_findings(out))
+    with replacing(out / "agreement.html") as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return out / "agreement.html"
 
 
 def items_table(found: Agreement) -> pa.Table:
@@ -90,8 +87,8 @@ def as_json(found: Agreement, made: Mapping[str, Any]) -> dict[str, Any]:
         "models": list(task.models),
         "headline": list(headline(found)),
         "warnings": list(found.warnings),
-        "n_raters": sum(rater.n > 0 for rater in found.raters),
-        "n_items": len(task.items),
+        "n_raters": found.n_raters,
+        "n_items": found.n_items,
         "n_ratings": len(ratings.ratings),
         **{f"n_{name}": getattr(ratings, f"n_{name}") for name in ("undone", "replaced", "torn")},
         **{f"n_{name}": getattr(found, f"n_{name}") for name in ("unrated", "ties", "unanimous")},
@@ -116,14 +113,13 @@ def as_json(found: Agreement, made: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _metric(metric: MetricAgreement, found: Agreement) -> dict[str, Any]:
-    models = found.ratings.task.models
     return {
-        "name": metric.metric.name,
-        "better": metric.metric.better,
+        "name": metric.name,
+        "better": metric.better,
         "scores": [str(side.results.folder) for side in metric.sides],
         "agreement": dataclasses.asdict(metric.agree),
         "kappa": dataclasses.asdict(metric.kappa),
-        "chooses": dict(zip(models, metric.says, strict=True)),
+        "chooses": metric.chooses,
         "always_the_same": {"answer": metric.constant, **dataclasses.asdict(metric.baseline)},
         "mcnemar": dataclasses.asdict(metric.mcnemar),
         "n_metric_ties": metric.n_metric_ties,

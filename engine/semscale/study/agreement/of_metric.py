@@ -53,6 +53,21 @@ class MetricAgreement:
     other_images: tuple[str, ...]  # prompts of which the metric rests on other seeds than raters saw
     notes: tuple[str, ...]  # about how the scores were made
 
+    @property
+    def name(self) -> str:
+        """Of the metric."""
+        return self.metric.name
+
+    @property
+    def better(self) -> str:
+        """Which end is better, "higher" or "lower"."""
+        return self.metric.better
+
+    @property
+    def chooses(self) -> dict[str, int]:
+        """How often the metric chose each model."""
+        return {side.label: k for side, k in zip(self.sides, self.says, strict=True)}
+
 
 def agree_with_metric(ratings: Ratings, majority: Array, scores: Sequence[str | Path], metric: str) -> MetricAgreement:
     """The (N,) majority of each item, and scores as in `agreeing.agree` -> the metric's part. Errors as there."""

@@ -2,58 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from semscale.report import palette
-from semscale.report.apart import apart
 from semscale.report.format import DASH, clean, number, shorten
 from semscale.report.html import environment, frame
 from semscale.report.tables import Cell, Detail
-from semscale.stats.majorities import NOBODY
 from semscale.study.agreement import words
-from semscale.study.agreement.agreeing import Agreement
-from semscale.study.agreement.disagreeing import MAX_PICTURED
-from semscale.study.agreement.of_metric import MetricAgreement
-from semscale.study.comparison.page_tables import Table
+from semscale.study.agreement.findings import Findings, MetricFindings
+from semscale.study.comparison.page_tables import IN_HEAD, Table, isolated
 
 TEMPLATE = "agreement.html"
 MAX_ITEMS = 500  # lines of a table
 MAX_PAIRS = 200
-MAX_UNMATCHED = 100
 
 
-def render(found: Agreement, made: Mapping[str, Any], disagreements: Sequence[Mapping[str, Any]]) -> str:
-    """The page, the same byte for byte for the same ratings and scores. Everything from outside is escaped.
-
-    `disagreements` are those of agreement.json; the first are shown with the images that they name.
-    """
+def render(found: Findings) -> str:
+    """The page, the same byte for byte for the same findings. Everything from outside is escaped."""
     templates = environment(Path(__file__).parent)
-    task, metric = found.ratings.task, found.metric
+    metric = found.metric
     return templates.get_template(TEMPLATE).render(
         **frame(),
-        title=clean(" and ".join(task.models)),
+        title=clean(" and ".join(found.models)),
         found=found,
-        task=task,
-        n_raters=sum(rater.n > 0 for rater in found.raters),
-        marks=palette.marks(task.models),
-        headline=list(words.headline(found)),
+        marks=palette.marks(found.models),
         of_raters=list(words.of_raters(found)),
         of_metric=[] if metric is None else list(words.of_metric(metric)),
         raters=_raters(found),
         pairs=_pairs(found),
-        apart=[apart(each) for each in disagreements[:MAX_PICTURED]],
-        n_apart=len(found.disagreements),
         items=_items(found),
         unmatched=_unmatched(metric),
-        made=[Detail(str(name), str(value)) for name, value in made.items() if name != "packages"],
+        made=[Detail(str(name), str(value)) for name, value in found.made.items() if name != "packages"],
     )
 
 
-def _raters(found: Agreement) -> Table:
+def _raters(found: Findings) -> Table:
     lines = [
         [
             _name(rater.name, 80),
@@ -66,11 +51,11 @@ def _raters(found: Agreement) -> Table:
         ]
         for rater in found.raters
     ]
-    heads = ["Rater", "Items", "With the majority", "With the others", "Left chosen", "Median time", "Under 0.5 s"]
+    heads = ["Rater", "Items", "With the majority", "With the others", "Left chosen", "Median time", "Under 0.5\u00a0s"]
     return Table(heads, lines, len(lines))
 
 
-def _pairs(found: Agreement) -> Table:
+def _pairs(found: Findings) -> Table:
     lines = [
         [
             _name(two.a, 60),
@@ -84,35 +69,31 @@ def _pairs(found: Agreement) -> Table:
     return Table(["Rater", "Rater", "Items of both", "Cohen's kappa", "Note"], lines, len(found.cohen))
 
 
-def _items(found: Agreement) -> Table:
+def _items(found: Findings) -> Table:
     """Every item in the order of the task."""
-    task, metric = found.ratings.task, found.metric
+    items, metric = found.items, found.metric
     lines = []
-    for n, item in enumerate(task.items[:MAX_ITEMS]):
-        line = [_name(item.prompt, 200), *(Cell(str(votes), repr(votes)) for votes in found.counts[n].tolist())]
-        line.append(_name(_chosen(found.majority[n], task.models), 40))
+    for n, prompt in enumerate(items.prompts[:MAX_ITEMS]):
+        line = [_name(prompt, 200), *(Cell(str(votes), repr(votes)) for votes in items.counts[n].tolist())]
+        line.append(_name(items.majority[n] or DASH, 40))
         if metric is not None:
-            line += [_sortable(value, number(value)) for value in metric.values[n].tolist()]
-            line.append(_name(_chosen(metric.choice[n], task.models), 40))
+            line += [_sortable(value, number(value)) for value in items.values[n].tolist()]
+            line.append(_name(items.choice[n] or DASH, 40))
         lines.append(line)
-    models = [shorten(model, 24) for model in task.models]
+    models = isolated(found.models, IN_HEAD)
     heads = ["Prompt", *(f"Votes {model}" for model in models), "Majority"]
     if metric is not None:
-        heads += [*(f"{metric.metric.name} {model}" for model in models), f"{metric.metric.name} chooses"]
-    return Table(heads, lines, len(task.items))
+        heads += [*(f"{metric.name} {model}" for model in models), f"{metric.name} chooses"]
+    return Table(heads, lines, found.n_items)
 
 
-def _unmatched(metric: MetricAgreement | None) -> Table:
+def _unmatched(metric: MetricFindings | None) -> Table:
     loose = () if metric is None else metric.unmatched
     lines = [
         [_name(each.prompt, 200), _name(", ".join(each.present_in), 120), _name(", ".join(each.missing_in), 120)]
-        for each in loose[:MAX_UNMATCHED]
+        for each in loose
     ]
-    return Table(["Prompt", "Present in", "Missing in"], lines, len(loose))
-
-
-def _chosen(code: int, models: tuple[str, str]) -> str:
-    return DASH if code == NOBODY else models[code]
+    return Table(["Prompt", "Present in", "Missing in"], lines, 0 if metric is None else metric.n_unmatched)
 
 
 def _name(text: str, limit: int) -> Cell:

@@ -11,6 +11,7 @@ from semscale.report.format import DASH, plural
 from semscale.stats.agreement import Coefficient
 from semscale.stats.majorities import Share
 from semscale.study.agreement.agreeing import Agreement, Individual
+from semscale.study.agreement.findings import Findings, MetricFindings
 from semscale.study.agreement.of_metric import MetricAgreement
 from semscale.study.comparison.words import p_words
 
@@ -26,10 +27,8 @@ class Line:
 
 def headline(found: Agreement) -> Iterator[str]:
     """What to say in one or two lines."""
-    n_raters = sum(rater.n > 0 for rater in found.raters)
-    rated = len(found.ratings.task.items) - found.n_unrated
-    who = f"{plural(n_raters, 'rater')} on {plural(rated, 'item')}"
-    said = f"Krippendorff's alpha {of(found.alpha)}" if n_raters > 1 else "no agreement between raters to tell"
+    who = f"{plural(found.n_raters, 'rater')} on {plural(found.n_items - found.n_unrated, 'item')}"
+    said = f"Krippendorff's alpha {of(found.alpha)}" if found.n_raters > 1 else "no agreement between raters to tell"
     yield f"{who}: {said}"
     if found.metric is not None:
         yield against_metric(found.metric)
@@ -38,15 +37,15 @@ def headline(found: Agreement) -> Iterator[str]:
 def against_metric(metric: MetricAgreement) -> str:
     """A metric, the majority and the best constant answer, in one line."""
     if not metric.agree.n:
-        return f"{metric.metric.name} and the majority have no item in common on which both choose"
+        return f"{metric.name} and the majority have no item in common on which both choose"
     return (
-        f"{metric.metric.name} agrees with the majority on {metric.agree.hits} of {plural(metric.agree.n, 'item')}: "
+        f"{metric.name} agrees with the majority on {metric.agree.hits} of {plural(metric.agree.n, 'item')}: "
         f"{share_words(metric.agree)}, kappa {of(metric.kappa)}; always {metric.constant!r} agrees on "
         f"{metric.baseline.hits} (McNemar {_p(metric)})"
     )
 
 
-def of_raters(found: Agreement) -> Iterator[Line]:
+def of_raters(found: Agreement | Findings) -> Iterator[Line]:
     """How raters agree with each other."""
     yield _coefficient(found.alpha)
     yield _coefficient(found.fleiss)
@@ -55,7 +54,7 @@ def of_raters(found: Agreement) -> Iterator[Line]:
     elif found.cohen:
         how = f"mean of {plural(len(found.cohen), 'pair')} of raters (Light 1971); alpha has an interval"
         yield Line("Cohen's kappa", number(found.mean_cohen), how)
-    rated = len(found.ratings.task.items) - found.n_unrated
+    rated = found.n_items - found.n_unrated
     yield Line("Unanimous", f"{found.n_unanimous} of {rated}", "items with two ratings or more, all the same")
     yield _individual("Individual agreement", found.plain, "with the majority of all, the rater included")
     yield _individual("… with the others", found.others, "with the majority of the other raters: the fairer figure")
@@ -65,7 +64,7 @@ def of_raters(found: Agreement) -> Iterator[Line]:
     yield Line("Time per item", f"{found.seconds:.1f} s", "median of all ratings")
 
 
-def of_metric(metric: MetricAgreement) -> Iterator[Line]:
+def of_metric(metric: MetricAgreement | MetricFindings) -> Iterator[Line]:
     """How a metric agrees with the majority."""
     n = plural(metric.agree.n, "item")
     yield Line("Agreement with the majority", share_words(metric.agree), f"{metric.agree.hits} of {n}; Wilson")
@@ -76,8 +75,8 @@ def of_metric(metric: MetricAgreement) -> Iterator[Line]:
     test = metric.mcnemar
     how = f"{test.method}: {test.statistic:.0f} of {test.n}" if test.n else test.reason
     yield Line("McNemar, metric and constant", _p(metric), how)
-    said = ", ".join(f"{side.label} {k}" for side, k in zip(metric.sides, metric.says, strict=True))
-    yield Line(f"{metric.metric.name} chooses", said, f"{metric.metric.better} is better")
+    said = ", ".join(f"{model} {k}" for model, k in metric.chooses.items())
+    yield Line(f"{metric.name} chooses", said, f"{metric.better} is better")
 
 
 def number(value: float) -> str:
@@ -114,5 +113,5 @@ def _percent(value: float) -> str:
     return DASH if math.isnan(value) else f"{value:.1%}".replace("%", " %")
 
 
-def _p(metric: MetricAgreement) -> str:
+def _p(metric: MetricAgreement | MetricFindings) -> str:
     return p_words(metric.mcnemar.p)

@@ -29,6 +29,7 @@ from semscale.study.comparison.measured import Metric
 FORMAT = 1
 FILES = ("comparison.json", "pairs.parquet", "unmatched.parquet")
 AGAIN = "run `semscale compare` again"
+LEAVES: Mapping[Any, Any] = {str: str, int: int, float: int | float}  # kind -> what JSON has in its place
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -152,12 +153,18 @@ def _pair(raw: Mapping[str, Any], columns: tuple[int, int], adjusted: bool) -> C
 
 
 def rebuilt(kind: Any, value: Any) -> Any:
-    """The value of a (nested) dataclass whose `asdict` went through JSON, where null stands for NaN."""
-    if value is None:
-        return math.nan if kind is float else None
+    """The value of a (nested) dataclass whose `asdict` went through JSON, where null stands for NaN.
+
+    Raises TypeError and KeyError where it is no such value.
+    """
     if isinstance(kind, types.UnionType):
-        return rebuilt(next(each for each in typing.get_args(kind) if each is not types.NoneType), value)
+        one = next(each for each in typing.get_args(kind) if each is not types.NoneType)
+        return None if value is None else rebuilt(one, value)
+    if value is None and kind is float:
+        return math.nan
     if not is_dataclass(kind):
+        if not isinstance(value, LEAVES.get(kind, object)):
+            raise TypeError(f"{value!r} is no {kind.__name__}")
         return value
     kinds = typing.get_type_hints(kind)
     return kind(**{field.name: rebuilt(kinds[field.name], value[field.name]) for field in fields(kind)})
