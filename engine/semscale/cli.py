@@ -7,6 +7,7 @@ Each command has a module of its own, which is imported when that command is use
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
 from collections import UserDict
@@ -52,7 +53,7 @@ COMMANDS = {  # name -> where it is, and the first sentence of its help
                      "precise as you want, from the images in STORE."),
     "reference": ("cli_reference:reference", "Save the mean and covariance of the embeddings in STORE, and which "
                   "encoder and resizing made them."),
-    "report": ("cli_report:report", "Rebuild report.html and compare.html from the files in OUT."),
+    "report": ("cli_report:report", "Rebuild report.html, compare.html and agreement.html from the files in OUT."),
     "score": ("cli_score:score", "Embed the images of SOURCE, compute every score, and write tables and a report."),
     "search": ("cli_search:search", "Find the images of STORE most similar to a text, an image file or one of its own "
                "images."),
@@ -110,4 +111,5 @@ def run() -> int:
     from semscale.supervise import supervised
 
     gc.set_threshold(GARBAGE)
+    atexit.register(gc.freeze)  # or Python looks through all of them once more before it ends: a quarter of a second
     return supervised(main, tell=lambda line: click.echo(line, err=True))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import click
 
 from semscale.cli_output import TOO_MANY_ERRORS
 from semscale.encoders import BACK_ENDS, DEFAULT_MODEL
-from semscale.encoders.machine import amx
+from semscale.encoders.machine import LIBRARY, amx
 from semscale.metrics.alignment import PRESETS
 from semscale.model import DECODES, DTYPES
 
@@ -71,7 +72,7 @@ def source_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def begin_trials(backend: str) -> None:
     """Begin what "auto" will ask of this machine, beside the imports of a run, which take longer."""
-    if backend == "auto":
+    if backend == "auto" and find_spec(LIBRARY) is not None:
         threading.Thread(target=amx, daemon=True).start()
 
 

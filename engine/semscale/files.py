@@ -55,6 +55,16 @@ def replacing(path: Path) -> Iterator[Path]:
                 remove(temporary)
 
 
+def cache_folder() -> Path:
+    """Return where a user's exports and records lie: SEMSCALE_CACHE, else XDG_CACHE_HOME/semscale, else
+    ~/.cache/semscale. Raises RuntimeError where there is no home.
+    """
+    if chosen := os.environ.get("SEMSCALE_CACHE"):
+        return Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "semscale"
+
+
 def sweep(folder: Path) -> None:
     """Remove temporary files from `folder` and the folders in it, of whatever process.
 

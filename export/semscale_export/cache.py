@@ -9,7 +9,7 @@ from pathlib import Path
 
 from semscale.encoders import find_exported
 from semscale.errors import UsageError
-from semscale.files import sha256
+from semscale.files import cache_folder, sha256
 from semscale_export import export_checkpoint
 from semscale_export.checkpoint import DEMO, Checkpoint, find_checkpoint
 from semscale_export.packaged import PACKAGED
@@ -43,14 +43,6 @@ def _link(link: Path, target: Path) -> None:
     temporary = link.with_name(f".{link.name}.{os.getpid()}")
     temporary.symlink_to(target)
     temporary.replace(link)
-
-
-def cache_folder() -> Path:
-    """Return where exports are kept: SEMSCALE_CACHE, else XDG_CACHE_HOME/semscale, else ~/.cache/semscale."""
-    if chosen := os.environ.get("SEMSCALE_CACHE"):
-        return Path(chosen)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "semscale"
 
 
 def cache_key(checkpoint: Checkpoint) -> str:

@@ -1,8 +1,8 @@
 """Case `startup`: what a command costs before it does anything, in fresh processes.
 
-Regime: modules and images in the page cache. The floor is Python itself, `python -c pass`. The score is of ten images
-with the bundled encoder, exported before, into a new folder each time, report included; always of generated ones,
-because of what anybody's own weigh this says nothing.
+Regime: modules and images in the page cache, and modules compiled, as they are once an installed package has been used.
+The floor is Python itself, `python -c pass`. The score is of ten images with the bundled encoder, exported before, into
+a new folder each time, report included; always of generated ones, because of what other images weigh this says nothing.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -27,12 +29,13 @@ IMAGES, KIND = 10, "jpeg 500x375"
 FLOOR, HELP, SCORE_HELP, SCORE = "python -c pass", "semscale --help", "semscale score --help", "semscale score"
 GOALS = {HELP: 0.3, SCORE: 3.0}  # seconds
 SEMSCALE = ("-m", "semscale")
+NOT_KEPT, KEPT_IN = "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX"  # Python's
 COMMANDS = {FLOOR: ("-c", "pass"), HELP: (*SEMSCALE, "--help"), SCORE_HELP: (*SEMSCALE, "score", "--help")}
 
 
 def run(plan: Plan) -> Outcome:
     """Time each command in turn. Raises UsageError with what a command said where one fails."""
-    with TemporaryDirectory() as work:
+    with TemporaryDirectory() as work, compiled(Path(work) / "compiled"):
         images = write_kinds(Path(work) / "images", names=[KIND], count=IMAGES)[0]
         scored = Scored(Path(work))
         contestants = {name: _started(arguments) for name, arguments in COMMANDS.items()}
@@ -41,7 +44,19 @@ def run(plan: Plan) -> Outcome:
     rows = [Row(CASE, name, "", "starts", timing) for name, timing in timed.items() if name != SCORE]
     check = Check("images without a score", float(scored.missing), 0.0)
     rows.append(Row(CASE, SCORE, f"{len(images.files)} of {images.name}", "starts", timed[SCORE], check, "given"))
-    return Outcome(CASE, "fresh processes, everything in the page cache", rows, _sentences(timed))
+    return Outcome(CASE, "fresh processes of compiled modules, everything in the page cache", rows, _sentences(timed))
+
+
+@contextmanager
+def compiled(folder: Path) -> Iterator[None]:
+    """Let the processes that start meanwhile keep their compiled modules in `folder`, whatever the shell says."""
+    before = {name: os.environ.pop(name, None) for name in (NOT_KEPT, KEPT_IN)}
+    os.environ[KEPT_IN] = str(folder)
+    try:
+        yield
+    finally:
+        del os.environ[KEPT_IN]
+        os.environ.update({name: value for name, value in before.items() if value is not None})
 
 
 class Scored:

@@ -49,7 +49,7 @@ class Choice:
 def facts(model: Path, precision: str | None = None) -> Facts:
     """Look at what is installed and present, for the exported folder `model`, and an engine of that precision.
 
-    Takes a second where OpenVINO and a processor with AMX meet.
+    Takes a second, the first time, where OpenVINO and a processor with AMX meet.
     """
     modules = {name for names in NEEDED.values() for name in names if find_spec(name) is not None}
     problem = driver_problem()
