@@ -137,7 +137,7 @@ def test_key_changes_with_model_weights_beside_it_versions_and_probes(tower, mon
     seen.add(key())
     (tower / "model.bf16.onnx").write_bytes(b"made from it")
     seen.add(key())
-    (tower / "model.int8.onnx").write_bytes(b"of another precision")
+    (tower / "model.int8.2.onnx").write_bytes(b"of another precision")
     assert key() in seen
     monkeypatch.setattr(semscale, "__version__", "9.9")
     seen.add(key())

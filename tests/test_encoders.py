@@ -20,7 +20,7 @@ from checkpoints import write_clip
 from onnx import TensorProto, helper
 
 from semscale import encoders
-from semscale.encoders import BackEnd, auto, find_exported, load_spec, machine, open_encoder, ort, ort_cuda
+from semscale.encoders import BackEnd, auto, find_exported, load_spec, open_encoder, ort, ort_cuda
 from semscale.encoders.fake import FakeEncoder
 from semscale.errors import MissingDependencyError, ModelError, UsageError
 
@@ -222,13 +222,13 @@ class TestInt8:
     def test_quantised_once_and_again_when_the_model_is_newer(self, folder):
         def made():
             open_encoder(folder, precision="int8").close()
-            return (folder / "model.int8.onnx").stat().st_mtime_ns
+            return (folder / "model.int8.2.onnx").stat().st_mtime_ns
 
         first = made()
         assert made() == first
         os.utime(folder / "model.onnx", ns=(first + 10**9, first + 10**9))
         assert made() != first
-        assert sorted(os.listdir(folder)) == ["model.int8.onnx", "model.json", "model.onnx"]
+        assert sorted(os.listdir(folder)) == ["model.int8.2.onnx", "model.json", "model.onnx"]
 
     def test_needs_onnx_only_to_quantise(self, folder, monkeypatch):
         made = open_encoder(folder, precision="int8")
@@ -236,14 +236,14 @@ class TestInt8:
         again = open_encoder(folder, precision="int8")
         inputs = random_inputs(made.spec, 2)
         np.testing.assert_array_equal(again.encode(inputs), made.encode(inputs))
-        (folder / "model.int8.onnx").unlink()
+        (folder / "model.int8.2.onnx").unlink()
         with pytest.raises(MissingDependencyError, match="quantising to int8 needs onnx"):
             open_encoder(folder, precision="int8")
 
     def test_a_damaged_quantised_model_is_made_again(self, folder):
         inputs = random_inputs(load_spec(folder), 3)
         whole = open_encoder(folder, precision="int8").encode(inputs)
-        made = folder / "model.int8.onnx"
+        made = folder / "model.int8.2.onnx"
         made.write_bytes(made.read_bytes()[:3000])
         np.testing.assert_array_equal(open_encoder(folder, precision="int8").encode(inputs), whole)
 
@@ -294,29 +294,6 @@ class TestOpenVino:
         monkeypatch.setattr(ov, "amx", lambda: "broken")
         with pytest.raises(UsageError, match="would end the process here"):
             open_encoder(tiny_export / "image", backend="openvino", precision="bf16")
-
-
-class TestAmx:
-    @pytest.fixture(autouse=True)
-    def fresh(self):
-        machine.amx.cache_clear()
-        yield
-        machine.amx.cache_clear()
-
-    @pytest.mark.parametrize(
-        ("trial", "state"),
-        [("pass", "works"), ("import os; os.kill(os.getpid(), 4)", "broken"), ("assert False", "broken")],
-    )
-    def test_it_is_tried_where_it_is_announced(self, monkeypatch, tmp_path, trial, state):
-        (tmp_path / "cpuinfo").write_text("flags : fpu amx_bf16 amx_tile\n")
-        monkeypatch.setattr(machine, "CPUINFO", tmp_path / "cpuinfo")
-        monkeypatch.setattr(machine, "TRIAL", trial)
-        assert machine.amx() == state
-
-    def test_it_is_not_tried_where_it_is_not(self, monkeypatch, tmp_path):
-        monkeypatch.setattr(machine, "TRIAL", "assert False")
-        monkeypatch.setattr(machine, "CPUINFO", tmp_path / "absent")
-        assert machine.amx() == "absent"
 
 
 GPU = auto.Facts(

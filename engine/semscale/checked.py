@@ -172,7 +172,7 @@ def _model_sha256(folder: Path, precision: str) -> str:
     model = sorted(folder.glob("model.onnx*"))  # above 2 GB the weights lie in a file of their own
     if not model:
         raise ModelError(f"{folder}: no model.onnx; export the model again")
-    made = [folder / f"model.{precision}.onnx", *sorted((folder / FOLDER / precision).glob("*.json"))]
+    made = [*sorted(folder.glob(f"model.{precision}.*onnx")), *sorted((folder / FOLDER / precision).glob("*.json"))]
     digests = [files.sha256(part) for part in (*model, *made) if part.is_file()]
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 

@@ -119,7 +119,7 @@ class UnroundedImageTowerOnnxConfig(ImageTowerOnnxConfig):
 
 
 class TextTowerOnnxConfig(TextEncoderOnnxConfig):
-    """optimum's description of a TextTower."""
+    """optimum's description of a TextTower that takes T ids and no fewer."""
 
     NORMALIZED_CONFIG_CLASS = NormalizedTextConfig
 
@@ -132,6 +132,18 @@ class TextTowerOnnxConfig(TextEncoderOnnxConfig):
     def outputs(self) -> Axes:
         """Name the graph's output and its dynamic axes."""
         return {"embedding": BATCH_AXIS}
+
+
+class CausalTextTowerOnnxConfig(TextTowerOnnxConfig):
+    """optimum's description of a TextTower that takes any number of ids up to T.
+
+    Its embeddings depend on nothing after the first end-of-text token, so that a back end may leave the rest away.
+    """
+
+    @property
+    def inputs(self) -> Axes:
+        """Name the graph's input and its dynamic axes."""
+        return {"input_ids": {**BATCH_AXIS, 1: "length"}}
 
 
 def write_tower(tower: Tower, folder: Path) -> None:

@@ -34,7 +34,7 @@ from semscale.tokens import Tokenizer
 from semscale_export import parity
 from semscale_export.parity import ParityRow
 from semscale_export.quiet import quiet
-from semscale_export.towers import ImageTower, Tower
+from semscale_export.towers import ImageTower, TextTowerOnnxConfig, Tower
 
 OPSET = 20
 DTYPES = {"fp16": torch.float16, "fp32": torch.float32}
@@ -101,7 +101,8 @@ def write_graph(tower: Tower, exported: Path, folder: Path, *, precision: str) -
     folder.mkdir()
     module = typed_module(tower, precision)
     shapes = {"sequence_length": tower.spec.input_shape[0]} if tower.spec.kind == "text" else {}
-    config = tower.onnx_config(tower.module.config)
+    described = TextTowerOnnxConfig if tower.spec.kind == "text" else tower.onnx_config  # an engine has one length
+    config = described(tower.module.config)
     path = folder / "model.onnx"
     with quiet():
         optimum_export(cast(Any, module), config, path, opset=OPSET, input_shapes=shapes)

@@ -2,11 +2,14 @@
 
 Rows are independent, so each thread runs some of them through a session that computes on that thread alone. Threads
 that share every product wait for each other at its end, and for whichever of them the decoders have taken the core of.
+
+Of texts, a graph that takes any length gets no more than up to the first end-of-text token, rounded up to a multiple of
+LENGTHS: what follows is padding, which a causal tower does not see.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -27,7 +30,8 @@ from semscale.errors import ModelError, UsageError
 from semscale.model import Array, ModelSpec
 
 CPU = "CPUExecutionProvider"
-ROWS_AT_ONCE = 8  # of a thread's call, at most: larger products are no faster
+ROWS_AT_ONCE = 4  # of a thread's call, at most: larger products are no faster
+LENGTHS = 16  # ids; few lengths, so that most texts of a batch share one
 THREADS = "encode"  # begins their names
 ONNX_TYPES = {"float32": "float"}  # where it has another name than NumPy's
 ERRORS_ONLY = 3  # ONNX Runtime's severity
@@ -46,8 +50,7 @@ class OrtEncoder:
 
     In fp32, for one batch size B and number of threads, a row's embedding is the same to the last bit wherever it
     stands in the batch and whatever its neighbours are. Between batch sizes it may differ by rounding, because the
-    matrix products are cut differently. In int8 rows run one by one: activations are scaled by the largest of their
-    batch, and a row's embedding would depend on its neighbours.
+    matrix products are cut differently. In int8 it is the same for any batch size: sums of integers are exact.
     """
 
     def __init__(
@@ -69,9 +72,9 @@ class OrtEncoder:
                 path.unlink()  # made here, and damaged since
             session = new_session(path := quantised(folder), options_for(1), provider)
         self._session: onnxruntime.InferenceSession | None = session
-        self._input = self._session.get_inputs()[0].name
-        check_shapes(self._session, self.spec, path)
-        self._most, self._threads = 1 if precision == "int8" else ROWS_AT_ONCE, threads or usable_cores()
+        check_shapes(session, self.spec, path)
+        self._input = session.get_inputs()[0]
+        self._threads = threads or usable_cores()
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix=THREADS)
 
     @classmethod
@@ -90,17 +93,34 @@ class OrtEncoder:
         check_inputs(inputs, self.spec)
         if len(inputs) == 0:
             return np.empty((0, self.spec.dim), np.float32)
-        run, size = partial(self._run, self._session), max(1, min(self._most, len(inputs) // self._threads))
-        made = self._pool.map(run, (batch for _, batch in fixed(inputs, size)))
-        return np.concatenate(list(made))[: len(inputs)]
+        size = max(1, min(ROWS_AT_ONCE, len(inputs) // self._threads))
+        calls = [(rows[part], batch) for rows, same in self._lengths(inputs) for part, batch in fixed(same, size)]
+        made = np.empty((len(inputs), self.spec.dim), np.float32)
+        run = partial(self._run, self._session)
+        for (rows, _), embeddings in zip(calls, self._pool.map(run, (batch for _, batch in calls)), strict=True):
+            made[rows] = embeddings[: len(rows)]
+        return made
 
     def close(self) -> None:
         """Free the session and its memory. May be called again."""
         self._session = None
         self._pool.shutdown()
 
+    def _lengths(self, inputs: Array) -> Iterator[tuple[Array, Array]]:
+        """Rows that the graph is given at one length: their numbers, and what is given."""
+        every = np.arange(len(inputs))
+        if not isinstance(self._input.shape[-1], str) or self.spec.tokens is None:
+            yield every, inputs
+            return
+        ends = inputs == self.spec.tokens.eos
+        wanted = np.where(ends.any(axis=1), ends.argmax(axis=1) + 1, inputs.shape[1])
+        lengths = np.minimum(-(-wanted // LENGTHS) * LENGTHS, inputs.shape[1])
+        for length in np.unique(lengths):
+            rows = every[lengths == length]
+            yield rows, inputs[rows, :length]
+
     def _run(self, session: onnxruntime.InferenceSession, inputs: Array) -> Array:
-        return cast(Array, session.run(None, {self._input: np.ascontiguousarray(inputs)})[0])
+        return cast(Array, session.run(None, {self._input.name: inputs})[0])
 
 
 def new_session(
@@ -133,7 +153,8 @@ def new_session(
 def check_shapes(session: onnxruntime.InferenceSession, spec: ModelSpec, path: Path) -> None:
     """Raise ModelError unless a session takes and gives what the specification says."""
     given, made = session.get_inputs()[0], session.get_outputs()[0]
-    found = (given.type, tuple(given.shape[1:]), tuple(made.shape[1:]))
+    shape = spec.input_shape if spec.kind == "text" and isinstance(given.shape[-1], str) else tuple(given.shape[1:])
+    found = (given.type, shape, tuple(made.shape[1:]))
     wanted = (f"tensor({ONNX_TYPES.get(spec.input_dtype, spec.input_dtype)})", spec.input_shape, (spec.dim,))
     if found != wanted:
         raise ModelError(f"{path}: has {found}, and model.json says {wanted}; export the model again")

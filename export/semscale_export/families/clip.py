@@ -16,7 +16,7 @@ from semscale.model import Array, Tokens
 from semscale_export.checkpoint import Checkpoint
 from semscale_export.hugging_face import load_model, load_part
 from semscale_export.spec import image_spec, preprocess_of, text_spec
-from semscale_export.towers import ImageTower, ImageTowerOnnxConfig, TextTower, TextTowerOnnxConfig, Tower, unit
+from semscale_export.towers import CausalTextTowerOnnxConfig, ImageTower, ImageTowerOnnxConfig, TextTower, Tower, unit
 
 # Checkpoints from before transformers 4.31 say 2 here, whatever the tokenizer's id is; transformers then pools at the
 # highest id of the text, which for their vocabulary is the end-of-text token.
@@ -90,7 +90,7 @@ def _text_tower(checkpoint: Checkpoint, model: CLIPModel, tokenizer: CLIPTokeniz
             tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
 
     spec = text_spec(checkpoint, tokens, dim=model.config.projection_dim)
-    return Tower(spec, module, TextTowerOnnxConfig, reference, write_tokenizer)
+    return Tower(spec, module, CausalTextTowerOnnxConfig, reference, write_tokenizer)
 
 
 def _tokens(checkpoint: Checkpoint, tokenizer: CLIPTokenizerFast, config: Any) -> Tokens:
