@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import os
 
 import numpy as np
 import pytest
@@ -16,12 +17,13 @@ from semscale.errors import UsageError
 from semscale.preprocess import _resize_fast, preprocess
 from semscale_bench import disk, images, in_memory, roof, rows
 from semscale_bench.cases import decode as decode_case
+from semscale_bench.cases import memory, roofs, startup, store
 from semscale_bench.cases import preprocess as preprocess_case
-from semscale_bench.cases import roofs, startup, store
 from semscale_bench.cases.roofs import array_bytes
 from semscale_bench.in_memory import KEPT, Sample, by_pillow, go, loaded
 from semscale_bench.inputs import VIT
 from semscale_bench.measure import Timing
+from semscale_bench.memory import Peak
 from semscale_bench.plan import Plan
 from semscale_bench.ratios import ratio_of
 
@@ -265,3 +267,38 @@ class TestStartup:
             summary = {"scores": {"scs": {"value": value, "n_images": 10}}}
             (tmp_path / "summary.json").write_text(json.dumps(summary))
             assert startup.scores_in(tmp_path) == n_images
+
+    def test_modules_are_kept_compiled_whatever_the_shell_says_and_nothing_of_it_stays(self, tmp_path, monkeypatch):
+        monkeypatch.setenv(startup.NOT_KEPT, "1")
+        monkeypatch.delenv(startup.KEPT_IN, raising=False)
+        with startup.compiled(tmp_path):
+            startup._run(("-c", "import semscale.errors"))
+        assert list(tmp_path.rglob("errors.*.pyc"))
+        assert (os.environ[startup.NOT_KEPT], startup.KEPT_IN in os.environ) == ("1", False)
+
+
+class TestMemory:
+    def peaks(self, *processor_seconds, grow=1.0):
+        """One round: 100, 200 and 400 images."""
+        sizes = zip((100, 200, 400), processor_seconds, (1.0, grow, grow), strict=True)
+        return [Peak("embed", n, int(1e8 * more), 10**7, 99.0, seconds, 4.0) for n, seconds, more in sizes]
+
+    def outcome(self, monkeypatch, rounds):
+        asked = iter([peak for peaks in rounds for peak in peaks])
+        seen = []
+        monkeypatch.setattr(memory, "SIZES", (100, 200, 400))
+        monkeypatch.setattr(memory, "peak", lambda _, images: seen.append(images) or next(asked))
+        found = memory.run(Plan(repeats=len(rounds)))
+        assert seen == [100, 200, 400] * len(rounds)  # in turn
+        return found
+
+    def test_the_cost_of_an_image_is_that_beyond_the_start_in_each_round(self, monkeypatch):
+        rounds = [self.peaks(3, 4, 6), self.peaks(5, 7, 11.4), self.peaks(3, 4, 6.08)]  # 0, 10 and 4 % more
+        said = self.outcome(monkeypatch, rounds).sentences
+        assert "10.00 ms from 100 to 200 images, 10.40 ms from 200 to 400: +4.0%" in said[1]
+        assert said[1].endswith("(+0.0% to +10.0%; goal: within 5%, met)")
+        assert self.outcome(monkeypatch, [self.peaks(3, 4, 6.2)]).sentences[1].endswith("within 5%, missed)")
+
+    def test_memory_that_grows_is_told(self, monkeypatch):
+        said = self.outcome(monkeypatch, [self.peaks(1, 2, 4, grow=1.2)]).sentences[0]
+        assert said == "memory of 400 images: 1.200 times that of 100 images (goal: within 10 %, missed)"

@@ -3,6 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from report_fixture import MODELS, make_tables
 from report_page import report_of, undrawn
@@ -13,7 +14,7 @@ from semscale.report.format import REPLACEMENT, signed
 from semscale.report.groups import averaged, read_groups
 from semscale.report.paired import paired_plots
 from semscale.report.palette import marks
-from semscale.report.plots import Axis, distribution_plot
+from semscale.report.plots import IN_TITLE, Axis, distribution_plot
 from semscale.report.summary import read_summary
 from semscale.stats.resampling import bootstrap_difference
 
@@ -71,6 +72,17 @@ def test_differences_of_a_run_are_of_prompts_that_both_have_with_the_interval_of
     assert numbers["Prompts"] == str(len(prompts)) and numbers["Mean"] == signed(expected.value)
     assert numbers["Mean, low end"] == signed(expected.interval.low) != signed(expected.interval.high)
     assert "Paired differences" in report_of(small).section("differences")
+
+
+def test_long_names_that_begin_and_end_alike_are_drawn_apart(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(Axes, "text", lambda *place, **_: drawn.append(place[3]))
+    monkeypatch.setattr(Figure, "savefig", undrawn)
+    models = [f"stabilityai/stable-diffusion-xl-{kind}-of-a-checkpoint-1.0" for kind in ("base", "fine")]
+    values = {model: np.linspace(40, 60, 10) for model in models}
+    distribution_plot(values, Axis("Score", 0.0, 100.0), marks(models), name="d")
+    names = [text for text in drawn if "…" in text]
+    assert len(set(names)) == 2 and all(len(name) <= IN_TITLE for name in names)
 
 
 def test_of_very_many_prompts_the_interval_is_hardly_another_one(monkeypatch):

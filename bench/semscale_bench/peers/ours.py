@@ -1,6 +1,6 @@
 """semscale as a contestant: `semscale.score` on a list of images into a fresh folder, in a process like the others'.
 
-A run opens its encoders, and the others' models are loaded before the clock starts; so encoders stay open from the
+A run opens its encoders and tokenizer, and the others' are loaded before the clock starts; so they stay open from the
 first run on. The time is the run's own, which ends when all scores and tables are written; the pages of the report come
 after it, and the others have none.
 """
@@ -24,6 +24,7 @@ from semscale.errors import InputError
 from semscale.gate import Comparison
 from semscale.model import Array, Encoder
 from semscale.settings import Settings
+from semscale.tokens import Tokenizer
 from semscale_bench.peers.job import Found, Model, Task
 
 VERSION_OF = "semscale"
@@ -53,7 +54,7 @@ def kept_open(folder: Path, **how: Any) -> tuple[Encoder, Comparison | None]:
 
 def load(model: Model, backend: str, precision: str, decode: str) -> Callable[[Task], Found]:
     """Runs on a back end, which is opened, and compared with float32, on the first."""
-    filling.open_checked = kept_open
+    filling.open_checked, filling.Tokenizer = kept_open, cache(Tokenizer)
     numbers = itertools.count()
 
     def score(task: Task) -> Found:

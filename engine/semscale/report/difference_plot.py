@@ -10,12 +10,14 @@ from matplotlib.figure import Figure
 
 from semscale.model import Array, Interval
 from semscale.report.format import number, plural, signed
+from semscale.report.names import apart
 from semscale.report.palette import Mark
 from semscale.report.svg import INK, WIDTH, Data, Plot, house_style, label, to_plot, unwritten
 
 MAX_POINTS = 300  # more would lie on each other, and each takes 300 bytes of the page
 TALLEST = 3.0  # inches
 ROOM = 22  # characters of both names that fit beside one another
+LONGEST = 34  # of one name on a line of its own
 LINE = 0.19  # inches of a line above the plot
 
 
@@ -73,7 +75,7 @@ def _below(*, lines: int) -> tuple[Figure, Axes]:
 
 def _sides(axes: Axes, names: tuple[str, str], marks: tuple[Mark, Mark]) -> None:
     """Say above the plot which side of 0 is whose, in the colour of the text: that of a mark is too pale to read."""
-    right, left = (label(text, number=mark.number) for text, mark in zip(names, marks, strict=True))
+    right, left = (label(text, number=mark.number) for text, mark in zip(apart(names, LONGEST), marks, strict=True))
     up = 0 if len(left) + len(right) <= ROOM else 72 * LINE  # points above the other, where one line is too short
     drawn = ((0, 1, up, f"← {left} higher", marks[1]), (1, -1, 0, f"{right} higher →", marks[0]))
     for end, inwards, above, text, mark in drawn:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from semscale.report.format import REPLACEMENT, clean
 
@@ -31,6 +31,12 @@ def apart(labels: Sequence[str], limit: int = LONGEST_NAME) -> list[str]:
     )
     numbered = [f"{n} {name}" for n, name in enumerate(kinds[0], start=1)]
     return next((names for names in kinds if len(set(names)) == len(names)), numbered)
+
+
+def short(models: Iterable[str | None], limit: int) -> dict[str | None, str | None]:
+    """The models of a figure, each with its name by `apart`; images of no model have none."""
+    known = [model for model in dict.fromkeys(models) if model is not None]
+    return {None: None, **dict(zip(known, apart(known, limit), strict=True))}
 
 
 def _plain(label: str) -> str:

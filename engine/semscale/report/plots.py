@@ -15,11 +15,13 @@ from semscale.report import figure_data
 from semscale.report.density import bounded_density
 from semscale.report.figure_data import named
 from semscale.report.format import count, number, plural, span
+from semscale.report.names import short
 from semscale.report.palette import Mark
 from semscale.report.summary import Estimate
 from semscale.report.svg import INK, WIDTH, Plot, house_style, label, to_plot, unwritten
 
 MAX_ROWS = 12  # models drawn in one plot
+IN_TITLE, IN_LEGEND = 30, 24  # characters of a name, which leave room for what stands beside it
 MAX_POINTS = 1500  # groups drawn one by one in a scatter
 MAX_TICKS = 150  # groups drawn one by one under a density
 MIN_GROUPS_FOR_SHAPE = 5  # fewer have no shape to show
@@ -41,9 +43,10 @@ def interval_plot(estimates: Mapping[str, Estimate], axis: Axis, marks: Marks, *
     """Return a dot and its interval for each model, in the order given."""
     rows = list(estimates.items())[:MAX_ROWS]
     figure, axes = _rows(len(rows), inches=0.5)
+    names = short(estimates, IN_TITLE)
     for y, (model, estimate) in enumerate(rows):
         colour = marks[model].colour
-        _title(axes, y - 0.36, model, number(estimate.value), marks[model])
+        _title(axes, y - 0.36, names[model], number(estimate.value), marks[model])
         axes.plot([estimate.low, estimate.high], [y, y], color=colour, linewidth=2.2, solid_capstyle="butt")
         axes.plot([estimate.value], [y], marks[model].shape, color=colour, markersize=7)
     axes.set_ylim(len(rows) - 0.72, -0.7)
@@ -63,8 +66,9 @@ def distribution_plot(values: Mapping[str | None, Array], axis: Axis, marks: Mar
     """
     rows = list(values.items())[:MAX_ROWS]
     figure, axes = _rows(len(rows), inches=0.95)
+    names = short(values, IN_TITLE)
     for y, (model, v) in enumerate(rows):
-        _title(axes, y - 0.56, model, plural(len(v), "group"), marks[model])
+        _title(axes, y - 0.56, names[model], plural(len(v), "group"), marks[model])
         _distribution(axes, y, v, axis=axis, mark=marks[model])
     axes.set_ylim(len(rows) - 0.66, -0.7)
     set_limits(axes, np.concatenate([_extent(v, axis) for _, v in rows]), axis)
@@ -165,21 +169,21 @@ def _rows(n: int, *, inches: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _title(axes: Axes, y: float, model: str | None, right: str, mark: Mark) -> None:
+def _title(axes: Axes, y: float, name: str | None, right: str, mark: Mark) -> None:
     """Name a row: in the colour of the text, for that of the mark is too pale to read."""
     place = {"transform": axes.get_yaxis_transform(), "va": "center", "parse_math": False}
     axes.text(0, y, mark.glyph, color=mark.colour, ha="left", **place)
-    axes.text(0.045, y, label(model, number=mark.number), weight="bold", ha="left", **place)
+    axes.text(0.045, y, label(name, IN_TITLE, number=mark.number), weight="bold", ha="left", **place)
     axes.text(1, y, right, ha="right", **place)
 
 
 def legend(figure: Figure, marks: Marks, shown: Sequence[str | None]) -> None:
     """Put the names of up to MAX_ROWS models under a figure that does not name them itself."""
+    names = short(shown, IN_LEGEND)
     for model in shown[:MAX_ROWS]:
         mark = marks[model]
-        figure.axes[0].plot(
-            [], [], mark.shape, color=mark.colour, label=label(model, 24, number=mark.number).lstrip("_")
-        )
+        text = label(names[model], IN_LEGEND, number=mark.number).lstrip("_")
+        figure.axes[0].plot([], [], mark.shape, color=mark.colour, label=text)
     drawn = figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8.5, handletextpad=0.2)
     for text in drawn.get_texts():
         text.set_parse_math(False)
