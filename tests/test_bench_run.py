@@ -55,6 +55,15 @@ def test_cases_run_in_order_with_options_before_and_behind_them(asked, tmp_path)
     assert json.loads(out.read_text()) == last(result)
 
 
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_measured(asked, tmp_path):
+    (tmp_path / "file").write_text("")
+    told = bench("decode", "--out", str(tmp_path / "file" / "found.json"))
+    assert told.exit_code == 2 and "found.json: cannot be written (" in told.stderr
+    assert not asked
+    assert bench("decode", "scs", "--out", str(tmp_path / "kept.json")).exit_code == 1  # measured, and told
+    assert (tmp_path / "kept.json").exists()
+
+
 def test_the_line_holds_rows_machine_commit_and_command(asked):
     line = last(bench("decode", "encode"))
     assert {"case", "rows", "machine", "commit", "command"} <= set(line)

@@ -13,6 +13,26 @@ import click
 from semscale_bench.machine import machine
 
 
+def _writable(_: click.Context, __: click.Parameter, out: Path | None) -> Path | None:
+    """Refuse a file that cannot be written now, and not when all is measured; nothing is left behind."""
+    if out is None:
+        return None
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if out.exists():
+            out.open("ab").close()
+        else:
+            out.touch()
+            out.unlink()
+    except OSError as error:
+        raise click.BadParameter(f"{out}: cannot be written ({error.strerror})") from error
+    return out
+
+
+out_option = click.option("--out", type=click.Path(path_type=Path, dir_okay=False), callback=_writable,
+                          help="Write the JSON line here too.")  # fmt: skip
+
+
 def write_line(values: dict[str, Any], out: Path | None) -> None:
     """Print values as one line of JSON, and write it to `out` where one was given. Raises OSError when that fails."""
     made_on = machine()

@@ -14,7 +14,7 @@ from semscale.encoders import BACK_ENDS
 from semscale.errors import SemscaleError
 from semscale_bench import rows
 from semscale_bench.cases import CASES, run_case
-from semscale_bench.line import write_line
+from semscale_bench.line import out_option, write_line
 from semscale_bench.plan import Plan
 from semscale_bench.rows import Outcome
 from semscale_bench.studies import HELP, STUDIES, sizes
@@ -72,7 +72,7 @@ def bench() -> None:
 @click.option("--seconds", type=click.FloatRange(0), default=DEFAULTS.seconds, show_default=True,
               help="How long each contestant is timed on the average, at least.")  # fmt: skip
 @click.option("--repeats", type=click.IntRange(1), default=DEFAULTS.repeats, show_default=True, help="Rounds at least.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the JSON line here too.")
+@out_option
 @click.option("--compare", "compared", nargs=2, type=click.Path(path_type=Path), metavar="A B",
               help="Measure nothing: say what changed from the file A to the file B beyond the noise.")  # fmt: skip
 def several(cases: tuple[str, ...], out: Path | None, compared: tuple[Path, Path] | None, **plan: Any) -> None:

@@ -12,7 +12,7 @@ import rich.console
 from rich.table import Table
 
 from semscale.encoders import BACK_ENDS
-from semscale_bench.line import write_line
+from semscale_bench.line import out_option, write_line
 from semscale_bench.metric_data import JOBS, Sizes
 
 SETTINGS = ((5, 4), (5, 20), (10, 4), (30, 4), (30, 20), (100, 4))  # groups and images of each in `coverage`
@@ -37,7 +37,7 @@ def sizes(_context: click.Context, _option: click.Parameter, text: str) -> tuple
 @click.option("--batch-sizes", default="1,8,32,256", show_default=True, callback=sizes, help="Inputs a batch.")
 @click.option("--tower", type=click.Choice(["image", "text", "both"]), default="image", show_default=True)
 @click.option("--repeats", type=click.IntRange(1), default=5, show_default=True)
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the JSON line here too.")
+@out_option
 def encoders(models: tuple[str, ...], backends: tuple[str, ...], batch_sizes: tuple[int, ...], tower: str,
              repeats: int, out: Path | None) -> None:  # fmt: skip
     """Every back end and precision that runs here: images a second.
@@ -71,7 +71,7 @@ def encoders(models: tuple[str, ...], backends: tuple[str, ...], batch_sizes: tu
 
 @click.command(context_settings=HELP)
 @click.option("--trials", type=click.IntRange(10), default=400, show_default=True, help="Simulated studies a row.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the JSON line here too.")
+@out_option
 def coverage(trials: int, out: Path | None) -> None:
     """How often each kind of 95 % interval holds the truth, in simulation."""
     from semscale_bench.coverage import simulate
@@ -92,7 +92,7 @@ def coverage(trials: int, out: Path | None) -> None:
 @click.option("--images", "sizes", type=click.IntRange(1), multiple=True, default=(2_000, 10_000, 50_000),
               show_default=True, help="Images of a run; several to see what grows.")  # fmt: skip
 @click.option("--listed", type=click.IntRange(0), default=10_000_000, show_default=True, help="Names to list and plan.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the JSON line here too.")
+@out_option
 def memory(sizes: tuple[int, ...], listed: int, out: Path | None) -> None:
     """Peak memory of a run, by the number of its images, and of a listing of millions."""
     from semscale_bench.memory import peak
@@ -119,7 +119,7 @@ def memory(sizes: tuple[int, ...], listed: int, out: Path | None) -> None:
 @click.option("--beside", "rivals", multiple=True, metavar="NAME",
               help="Only these others, by a part of their names, such as 'faiss flat'; may be repeated.")  # fmt: skip
 @click.option("--repeats", type=click.IntRange(1), default=5, show_default=True)
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the JSON line here too.")
+@out_option
 def pairs(
     images: int | None,
     whole: bool | None,
@@ -150,7 +150,7 @@ def pairs(
               ".venv-parity/bin/python of `make parity`. [default: without them]")  # fmt: skip
 @click.option("--only", "jobs", type=click.Choice(JOBS), multiple=True, help="Only this; may be repeated.")
 @click.option("--repeats", type=click.IntRange(1), default=3, show_default=True)
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the JSON line here too.")
+@out_option
 def metrics(rows: int, python: Path | None, jobs: tuple[str, ...], repeats: int, out: Path | None) -> None:
     """FID, KID, precision and recall, and Vendi score from features, beside other packages."""
     from semscale_bench import metrics_report as report
