@@ -7,7 +7,7 @@ Each product of activations (..., K) and constant weights (K, N) becomes
 
 so that what a row becomes depends on nothing but that row: neither on its neighbours nor on how many there are. The
 nodes are standard ONNX but for ONNX Runtime's `MatMulIntegerToFloat`. Products of two activations, those of attention,
-stay in float32. Scaling by row and by column follows LLM.int8() (Dettmers et al., 2022, section 2.1, "vector-wise").
+stay in float32. Scaling by row and by column is the vector-wise quantization of LLM.int8() (Dettmers et al., 2022).
 """
 
 from __future__ import annotations
