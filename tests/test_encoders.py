@@ -247,6 +247,16 @@ class TestInt8:
         made.write_bytes(made.read_bytes()[:3000])
         np.testing.assert_array_equal(open_encoder(folder, precision="int8").encode(inputs), whole)
 
+    def test_a_weight_that_is_cut_off_is_told(self, folder):
+        model = onnx.load(folder / "model.onnx")
+        weight = next(each for each in model.graph.initializer if len(each.dims) == 2 and "MatMul" in each.name)
+        weight.raw_data = weight.raw_data[:-4]
+        onnx.save(model, folder / "model.onnx")
+        edit_spec(folder / "model.json", graph="")
+        with pytest.raises(ModelError, match="cannot quantise it"):
+            open_encoder(folder, precision="int8")
+        assert sorted(os.listdir(folder)) == ["model.json", "model.onnx"]
+
     def test_damaged_or_missing_model_leaves_nothing_behind(self, folder):
         (folder / "model.onnx").write_bytes((folder / "model.onnx").read_bytes()[:5000])
         edit_spec(folder / "model.json", graph="")

@@ -47,12 +47,14 @@ def _quantise(model: Path, out: Path) -> None:
 
     try:
         graph = onnx.load(model)
-    except DecodeError as error:
+        count = in_integers(graph)
+        if count:
+            patches_in_integers(graph)
+    except (DecodeError, ValueError) as error:  # the second where a tensor is not what it says
         raise ModelError(f"{model}: semscale cannot quantise it ({error}); export the model again") from error
-    if not in_integers(graph):
+    if not count:
         raise UsageError(
             f"{model}: has no matrix product with constant weights, so int8 would be float32 under another name; "
             "choose --precision fp32"
         )
-    patches_in_integers(graph)
     onnx.save(graph, out)
