@@ -14,7 +14,7 @@ from semscale_export import export_checkpoint
 from semscale_export.checkpoint import DEMO, Checkpoint, find_checkpoint
 from semscale_export.packaged import PACKAGED
 
-RECIPE = 3  # raise it when the same checkpoint would export to another graph or specification
+RECIPE = 4  # raise it when the same checkpoint would export to another graph or specification
 
 
 def ensure_exported(model: str) -> Path:

@@ -30,7 +30,7 @@ from semscale.errors import ModelError, UsageError
 from semscale.model import Array, ModelSpec
 
 CPU = "CPUExecutionProvider"
-ROWS_AT_ONCE = 4  # of a thread's call, at most: larger products are no faster
+ROWS_AT_ONCE = 8  # of a thread's call, at most: larger products are no faster
 LENGTHS = 16  # ids; few lengths, so that most texts of a batch share one
 THREADS = "encode"  # begins their names
 ONNX_TYPES = {"float32": "float"}  # where it has another name than NumPy's

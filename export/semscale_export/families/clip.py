@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizerFast
 
 from semscale.errors import ModelError
@@ -23,15 +24,49 @@ from semscale_export.towers import CausalTextTowerOnnxConfig, ImageTower, ImageT
 LEGACY_EOS = 2
 
 
-class _Projected(nn.Module):
-    """A transformer's pooled output, projected: (N, ...) -> (N, D)."""
+class _ImageFeatures(nn.Module):
+    """CLIP's image transformer and its projection: normalised (N, 3, H, W) -> (N, D).
+
+    Nothing of the last layer but the class token is read, so nothing else of it is computed: of B/32's twelve layers
+    that saves 6.9 percent of the products, at the same values.
+    """
 
     def __init__(self, transformer: nn.Module, projection: nn.Module) -> None:
         super().__init__()
         self.transformer, self.projection = transformer, projection
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        return self.projection(self.transformer(inputs).pooler_output)
+    def forward(self, pixels: Tensor) -> Tensor:
+        transformer = cast(Any, self.transformer)
+        hidden = transformer.pre_layrnorm(transformer.embeddings(pixels))
+        *layers, last = transformer.encoder.layers
+        for layer in layers:
+            (hidden,) = layer(hidden, None, None)
+        return self.projection(transformer.post_layernorm(_class_token(last, hidden)))
+
+
+def _class_token(layer: Any, hidden: Tensor) -> Tensor:
+    """What a layer makes of the first of (N, T, D) tokens, attending to all of them: (N, D)."""
+    normed, attention = layer.layer_norm1(hidden), layer.self_attn
+
+    def by_head(tokens: Tensor) -> Tensor:
+        return tokens.unflatten(2, (attention.num_heads, attention.head_dim)).transpose(1, 2)
+
+    query = by_head(attention.q_proj(normed[:, :1]))
+    keys, values = by_head(attention.k_proj(normed)), by_head(attention.v_proj(normed))
+    seen = functional.scaled_dot_product_attention(query, keys, values, scale=attention.scale)
+    token = hidden[:, 0] + attention.out_proj(seen.flatten(1))  # heads of one token lie in a row
+    return token + layer.mlp(layer.layer_norm2(token))
+
+
+class _TextFeatures(nn.Module):
+    """CLIP's text transformer and its projection: (N, T) -> (N, D)."""
+
+    def __init__(self, transformer: nn.Module, projection: nn.Module) -> None:
+        super().__init__()
+        self.transformer, self.projection = transformer, projection
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.projection(self.transformer(ids).pooler_output)
 
 
 def towers(checkpoint: Checkpoint) -> list[Tower]:
@@ -58,7 +93,7 @@ def _image_tower(checkpoint: Checkpoint, model: CLIPModel, processor: CLIPImageP
     config = model.config.vision_config
     preprocess = preprocess_of(checkpoint, processor, config.image_size)
     spec = image_spec(checkpoint, preprocess, dim=model.config.projection_dim)
-    module = ImageTower(_Projected(model.vision_model, model.visual_projection), config, spec)
+    module = ImageTower(_ImageFeatures(model.vision_model, model.visual_projection), config, spec)
 
     def reference(images: Sequence[Array]) -> Array:
         normalised = processor(
@@ -73,7 +108,7 @@ def _image_tower(checkpoint: Checkpoint, model: CLIPModel, processor: CLIPImageP
 def _text_tower(checkpoint: Checkpoint, model: CLIPModel, tokenizer: CLIPTokenizerFast) -> Tower:
     config = model.config.text_config
     tokens = _tokens(checkpoint, tokenizer, config)
-    module = TextTower(_Projected(model.text_model, model.text_projection), config)
+    module = TextTower(_TextFeatures(model.text_model, model.text_projection), config)
 
     def reference(texts: Sequence[str]) -> Array:
         ids = tokenizer(
