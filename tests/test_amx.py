@@ -1,4 +1,4 @@
-"""AMX: tried in a process of its own where the processor announces it, and what was proven is kept."""
+"""bfloat16: AMX is tried in a process of its own where the processor announces it; what was proven is kept."""
 
 from __future__ import annotations
 
@@ -150,8 +150,39 @@ def test_every_run_tries_where_nothing_can_be_kept(change, monkeypatch, tmp_path
 @pytest.mark.parametrize(("backend", "installed", "begun"), [("auto", True, 1), ("auto", False, 0), ("onnx", True, 0)])
 def test_a_run_begins_the_trial_early_where_its_outcome_will_be_asked_for(monkeypatch, backend, installed, begun):
     tried = []
-    monkeypatch.setattr(cli_runs, "amx", lambda: tried.append("amx"))
+    monkeypatch.setattr(cli_runs, "bf16", lambda: tried.append("bf16"))
     monkeypatch.setattr(cli_runs, "find_spec", {machine.LIBRARY: installed or None}.get)
     monkeypatch.setattr(cli_runs.threading.Thread, "start", cli_runs.threading.Thread.run)
     cli_runs.begin_trials(backend)
     assert len(tried) == begun
+
+
+def processor(folder, *words):
+    (folder / "cpuinfo").write_text(f"vendor_id : {words[0]}\nflags : fpu {' '.join(words[1:])}\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["AuthenticAMD", "avx512_bf16"], "avx512"),
+        (["GenuineIntel", "avx512_bf16"], "absent"),
+        (["AuthenticAMD", "avx2"], "absent"),
+        (["GenuineIntel", "avx512_bf16", "amx_bf16"], "amx"),
+        (["AuthenticAMD", "avx512_bf16", "amx_bf16"], "amx"),
+    ],
+)
+def test_bfloat16_without_amx_is_for_amds_processors(monkeypatch, tmp_path, words, found):
+    monkeypatch.setattr(machine, "TRIAL", "pass")
+    processor(tmp_path, *words)
+    assert machine.bf16() == found
+
+
+def test_bfloat16_is_broken_where_amx_is(monkeypatch, tmp_path):
+    monkeypatch.setattr(machine, "TRIAL", ILLEGAL_INSTRUCTION)
+    processor(tmp_path, "AuthenticAMD", "avx512_bf16", "amx_bf16")
+    assert machine.bf16() == "broken"
+
+
+def test_a_machine_that_tells_nothing_has_none(monkeypatch, tmp_path):
+    monkeypatch.setattr(machine, "CPUINFO", tmp_path / "absent")
+    assert machine.bf16() == "absent"

@@ -8,7 +8,6 @@ import sys
 
 import numpy as np
 import pytest
-import torch
 from images import write_tree
 
 from semscale import filling
@@ -64,7 +63,7 @@ def task(files):
 
 @pytest.fixture(scope="module")
 def weights(tiny_checkpoint, tiny_export, tmp_path_factory):
-    return Model(tiny_checkpoint, tiny_export, 5, tmp_path_factory.mktemp("runs"))
+    return Model(tiny_checkpoint, tiny_export, tiny_export / "clip.pt", 5, tmp_path_factory.mktemp("runs"))
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +95,7 @@ def fake(tmp_path):
 
 
 def loaded(process, **more):
-    version = process.ask("load", checkpoint="c", exported="e", batch_size=5, work="w")["version"]
+    version = process.ask("load", checkpoint="c", exported="e", archive="a", batch_size=5, work="w")["version"]
     return Contestant(process.name, process, version, **more)
 
 
@@ -118,15 +117,12 @@ class TestTask:
 
 class TestTools:
     def test_everyone_gives_the_same_scores(self, weights, task, ours):
-        from semscale_bench.peers import hugging_face, published
+        from semscale_bench.peers import hugging_face
 
         loop = hugging_face.load(weights)(task)
         assert loop.clip_score == pytest.approx(ours.clip_score, abs=1e-4)
         np.testing.assert_allclose(loop.consistency, ours.consistency, rtol=0, atol=1e-4)
         np.testing.assert_allclose(loop.embeddings, ours.embeddings, rtol=0, atol=1e-5)
-        for when in (table.EACH_SET, table.ONCE):
-            script = published.load(weights, when)(task.first(2))
-            np.testing.assert_allclose(script.consistency, ours.consistency[:2], rtol=0, atol=1e-4)
         assert np.ptp(ours.consistency) > 0.01  # groups differ, so a wrong order would show
 
     def test_our_time_and_scores_are_the_runs_own(self, ours):
@@ -140,12 +136,6 @@ class TestTools:
         images = (*task.images[:-1], tmp_path / "broken.png")
         with pytest.raises(InputError, match="1 images failed"):
             semscale_at_work(Task(images, task.captions, task.groups))
-
-    def test_pairs_below_zero_count_as_none_and_one_image_has_no_score(self):
-        from semscale_bench.peers.published import similarity
-
-        assert similarity(torch.tensor([[1.0, 0.0], [-1.0, 0.0], [2.0, 0.0]])) == pytest.approx(100 / 3)
-        assert np.isnan(similarity(torch.ones(1, 3)))
 
 
 class TestProcess:
@@ -197,7 +187,9 @@ class TestCase:
             return fake(name.replace(" ", "-"), *command[1:])
 
         monkeypatch.setattr(case, "STUDY_IMAGES", MEMBERS)
-        monkeypatch.setattr(case, "_model", lambda plan, work: (Model(tmp_path, tmp_path, 5, tmp_path), "random"))
+        monkeypatch.setattr(
+            case, "_model", lambda plan, work: (Model(tmp_path, tmp_path, tmp_path, 5, tmp_path), "random")
+        )
         monkeypatch.setattr(case, "_everyone", everyone)
         monkeypatch.setattr(case, "python_of", nothing)
         monkeypatch.setattr(case, "Process", start)

@@ -70,9 +70,11 @@ def test_unknown_precision_names_those_there_are(tiny_export):
         open_encoder(tiny_export / "image", precision="bf16")
 
 
-@pytest.mark.parametrize(("state", "default"), [("works", "bf16"), ("absent", "fp32"), ("broken", "fp32")])
+@pytest.mark.parametrize(
+    ("state", "default"), [("amx", "bf16"), ("avx512", "bf16"), ("absent", "fp32"), ("broken", "fp32")]
+)
 def test_the_processor_decides_the_default_of_openvino(monkeypatch, state, default):
-    monkeypatch.setattr(encoders, "amx", lambda: state)
+    monkeypatch.setattr(encoders, "bf16", lambda: state)
     assert encoders.precision_of("openvino") == default
     assert encoders.precision_of("openvino", "bf16") == "bf16"
     assert encoders.precision_of("onnx") == "fp32"
@@ -301,14 +303,14 @@ class TestOpenVino:
     def test_amx_that_does_not_work_is_refused_before_it_ends_the_process(self, tiny_export, monkeypatch):
         from semscale.encoders import ov
 
-        monkeypatch.setattr(ov, "amx", lambda: "broken")
+        monkeypatch.setattr(ov, "bf16", lambda: "broken")
         with pytest.raises(UsageError, match="would end the process here"):
             open_encoder(tiny_export / "image", backend="openvino", precision="bf16")
 
 
 GPU = auto.Facts(
     modules={"tensorrt", "onnxruntime", "openvino", "transformers"}, gpu_problem="", cuda_provider=True, engine=True,
-    amx="works",
+    bf16="amx",
 )  # fmt: skip
 CPU = replace(GPU, gpu_problem="there is no NVIDIA driver here", cuda_provider=False, engine=False)
 
@@ -329,9 +331,14 @@ class TestAuto:
             ),
             (CPU, "openvino (bf16): installed, and this processor has AMX; there is no NVIDIA driver here"),
             (
-                replace(CPU, amx="absent"),
+                replace(CPU, bf16="avx512"),
+                "openvino (bf16): installed, and this processor has AVX-512 for bfloat16; "
+                "there is no NVIDIA driver here",
+            ),
+            (
+                replace(CPU, bf16="absent"),
                 "onnx (fp32): installed; there is no NVIDIA driver here; openvino passed over, "
-                "this processor has no AMX",
+                "this processor is no faster in bfloat16",
             ),
             (
                 replace(CPU, modules={"onnxruntime"}),
@@ -350,7 +357,7 @@ class TestAuto:
         assert line.startswith(f"{choice.backend} ({choice.precision}): ")
 
     def test_broken_amx_is_told(self):
-        choice = auto.choose(replace(CPU, amx="broken"))
+        choice = auto.choose(replace(CPU, bf16="broken"))
         assert choice.backend == "onnx"
         assert "the AMX that this processor announces does not work" in choice.why
 

@@ -22,6 +22,7 @@ class Shape:
     text: dict[str, Any]
     projection_dim: int
     image_size: int = 224
+    vocabulary: int | None = None  # None is the size of its tokenizer's
 
 
 def _transformer(width: int, layers: int, heads: int, *, mlp: int | None = None) -> dict[str, Any]:
@@ -39,7 +40,7 @@ TINY = Shape(
     projection_dim=32,
     image_size=64,
 )
-VIT_B_32 = Shape(_transformer(768, 12, 12) | {"patch_size": 32}, _transformer(512, 12, 8), 512)
+VIT_B_32 = Shape(_transformer(768, 12, 12) | {"patch_size": 32}, _transformer(512, 12, 8), 512, vocabulary=49_408)
 VIT_B_16 = Shape(_transformer(768, 12, 12) | {"patch_size": 16}, _transformer(512, 12, 8), 512)
 VIT_L_14 = Shape(_transformer(1024, 24, 16) | {"patch_size": 14}, _transformer(768, 12, 12), 768)
 VIT_L_14_336 = replace(VIT_L_14, image_size=336)
@@ -74,7 +75,7 @@ def write_clip(
     config = CLIPConfig(
         text_config=shape.text
         | {
-            "vocab_size": len(vocabulary),
+            "vocab_size": shape.vocabulary or len(vocabulary),
             "bos_token_id": vocabulary[BOS],
             "eos_token_id": vocabulary[EOS] if eos_token_id is None else eos_token_id,
             "pad_token_id": 1,

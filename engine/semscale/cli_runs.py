@@ -12,7 +12,7 @@ import click
 
 from semscale.cli_output import TOO_MANY_ERRORS
 from semscale.encoders import BACK_ENDS, DEFAULT_MODEL
-from semscale.encoders.machine import LIBRARY, amx
+from semscale.encoders.machine import LIBRARY, bf16
 from semscale.metrics.alignment import PRESETS
 from semscale.model import DECODES, DTYPES
 
@@ -73,7 +73,7 @@ def source_options(command: Callable[..., None]) -> Callable[..., None]:
 def begin_trials(backend: str) -> None:
     """Begin what "auto" will ask of this machine, beside the imports of a run, which take longer."""
     if backend == "auto" and find_spec(LIBRARY) is not None:
-        threading.Thread(target=amx, daemon=True).start()
+        threading.Thread(target=bf16, daemon=True).start()
 
 
 def chosen(options: dict[str, Any]) -> dict[str, Any]:

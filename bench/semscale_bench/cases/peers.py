@@ -29,6 +29,7 @@ from semscale_bench import images
 from semscale_bench.peers import others
 from semscale_bench.peers.environments import NotInstalled, python_of
 from semscale_bench.peers.job import Model, Task
+from semscale_bench.peers.openai_archive import write_archive
 from semscale_bench.peers.process import PeerError, Process
 from semscale_bench.peers.rounds import Contestant, Result, compete
 from semscale_bench.peers.table import PEERS, STUDY_IMAGES, Peer
@@ -41,7 +42,7 @@ from semscale_export.reference import checkpoint_of
 
 CASE = "peers"
 KINDS = ("jpeg 500x375", "jpeg 1024x1024", "png 512x512")
-GROUPS = 3  # of images in a go
+GROUPS = 5  # of images in a go, so that what a run does once is a small part of it
 ON_GPU = ("cuda", "tensorrt")
 COLOURS = ("red", "blue", "green", "grey", "pink", "black", "white", "brown")
 THINGS = ("cat", "dog", "bus", "cup", "tree", "boat", "house", "chair", "clock")
@@ -102,7 +103,8 @@ def _model(plan: Plan, work: Path) -> tuple[Model, str]:
     spec = load_spec(exported / "image")
     checkpoint = checkpoint_of(exported / "image", spec).folder.resolve()
     size = max(plan.batch_sizes, default=BACK_ENDS["onnx"].batch_size)
-    return Model(checkpoint, exported.absolute(), size, work), "random" if spec.note == RANDOM else "given"
+    write_archive(checkpoint, archive := work / "clip.pt")
+    return Model(checkpoint, exported.absolute(), archive, size, work), "random" if spec.note == RANDOM else "given"
 
 
 def _contestants(plan: Plan, model: Model, stack: ExitStack, work: Path) -> tuple[list[Contestant], list[str]]:
@@ -127,18 +129,19 @@ def _contestants(plan: Plan, model: Model, stack: ExitStack, work: Path) -> tupl
 
 
 def _everyone(plan: Plan, model: Model) -> Iterator[tuple[str, Peer, str]]:
-    """semscale in the order of its aims: equal precision and pixels first, the fastest that passes the gate last."""
+    """semscale in equal precision and pixels first, then what is fast and passes the gate; then the others."""
     chosen = place_of(plan, model.exported)
-    plain = ("cuda" if chosen.backend in ON_GPU else "onnx", "fp32")
-    fastest = (chosen.backend, chosen.precision)
-    if fastest == ("onnx", "fp32") and plan.precision is None:  # what is chosen where nobody says is never in integers
-        fastest = ("onnx", "int8")
-    pixels = "exact" if chosen.backend in ON_GPU else "close"  # a GPU resizes, to the same bits
-    for backend, precision, decode in ((*plain, "exact"), (*fastest, pixels)):
+    on_gpu = chosen.backend in ON_GPU
+    plain = ("cuda" if on_gpu else "onnx", "fp32")
+    fast = [(chosen.backend, chosen.precision)] if (chosen.backend, chosen.precision) != plain else []
+    if not on_gpu and plan.precision is None:  # what is chosen where nobody says is never in integers
+        fast.append(("onnx", "int8"))
+    pixels = "exact" if on_gpu else "close"  # a GPU resizes, to the same bits
+    for backend, precision, decode in ((*plain, "exact"), *((*each, pixels) for each in fast or [plain])):
         name = f"semscale {backend} {precision}, {decode} pixels"
         yield name, Peer(name, "ours", (backend, precision, decode)), precision
     for peer in PEERS:
-        yield peer.name, peer, "fp32"
+        yield peer.name, peer, peer.precision
 
 
 def _features(plan: Plan) -> list[Outcome]:

@@ -1,8 +1,8 @@
 """clip-retrieval's way to embeddings: images opened and prepared one by one, its encoder of all-clip on batches.
 
 What is timed is its mapper's work, rows of length 1 in float16, with a plain loop in the place of its reader, and no
-writer. The encoder's package imports the CLIP package, and that torchvision; where there is none, the import says so,
-and clip-retrieval is listed with it.
+writer. The encoder's package imports the CLIP package, and that torchvision, for which Pillow stands in where there is
+none; with transformers' weights the encoder uses neither.
 """
 
 from __future__ import annotations
@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from all_clip.main import load_clip_without_warmup  # pyright: ignore[reportMissingImports] - the peer's own
 from PIL import Image
 
 from semscale_bench.peers.job import Found, Model, Task
+from semscale_bench.peers.openai_package import torchvision
+
+with torchvision():
+    from all_clip.main import load_clip_without_warmup  # pyright: ignore[reportMissingImports] - the peer's own
 
 VERSION_OF = "all-clip"
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

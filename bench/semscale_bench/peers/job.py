@@ -16,6 +16,7 @@ class Model:
 
     checkpoint: Path  # as `save_pretrained` writes it
     exported: Path  # the same, as `semscale export` writes it
+    archive: Path  # the same, as the CLIP package reads it; no such file where it has no such model
     batch_size: int  # images a call, where a tool has batches
     work: Path  # a folder of the contestant's own, to write into
 

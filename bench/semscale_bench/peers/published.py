@@ -1,40 +1,40 @@
-"""The algorithm of the consistency score's published script, written anew from its description.
+"""The algorithm of the consistency score's published script, written anew from its description, on the CLIP package.
 
-For each set of images it loads the model, checking the SHA-256 of the weights, opens the images one after the other,
-embeds the whole set in one pass, and goes through the pairs in Python, with one cosine of torch for each. With argument
-`once` the model is loaded beforehand, and all else is as it is. The model is loaded by transformers, whose format the
-weights have; the script uses the CLIP package. On the GPU where torch has one, which was never run.
+For each set of images it loads the model as `clip.load` does, which checks the SHA-256 of the weights and builds the
+network, opens the images one after the other, embeds the whole set in one pass, and goes through the pairs in Python,
+with one cosine of torch for each. With argument `once` the model is loaded beforehand, and all else is as it is. On the
+GPU where torch has one, which was never run.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 from PIL import Image
-from transformers import CLIPImageProcessor, CLIPModel
 
 from semscale_bench.peers.job import Found, Model, Task
+from semscale_bench.peers.openai_package import DEVICE, Loaded, loaded
 from semscale_bench.peers.table import ONCE
 
-VERSION_OF = "transformers"
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+VERSION_OF = "clip-anytorch"
 SEED = 0
-
-Loaded = tuple[CLIPModel, CLIPImageProcessor]
 
 
 def load(model: Model, when: str) -> Callable[[Task], Found]:
-    """The script's work, with the model loaded where `when` is ONCE."""
-    kept = _loaded(model.checkpoint) if when == ONCE else None
+    """The script's work, with the model loaded where `when` is ONCE. Raises ValueError for what the package has not."""
+    if not model.archive.is_file():
+        raise ValueError(
+            "the CLIP package has no such network: heads of 64, quick GELU and a fourfold MLP are all it has"
+        )
+    kept = loaded(model.archive) if when == ONCE else None
 
     def score(task: Task) -> Found:
         scores = []
         for numbers in task.sets():
-            rows = embed([task.images[i] for i in numbers], kept or _loaded(model.checkpoint))
+            rows = embed([task.images[i] for i in numbers], kept or loaded(model.archive))
             scores.append(similarity(rows))
         return Found(consistency=tuple(scores))
 
@@ -44,10 +44,10 @@ def load(model: Model, when: str) -> Callable[[Task], Found]:
 def embed(paths: Sequence[Path], loaded: Loaded) -> torch.Tensor:
     """A set of images -> (N, D), of any length."""
     torch.manual_seed(SEED)
-    clip, processor = loaded
-    pixels = [processor(images=Image.open(path).convert("RGB"), return_tensors="pt")["pixel_values"] for path in paths]
+    clip, prepare = loaded
+    pixels = torch.stack([prepare(Image.open(path)) for path in paths])
     with torch.no_grad():
-        return clip.get_image_features(torch.cat(pixels).to(DEVICE))
+        return clip.encode_image(pixels.to(DEVICE))
 
 
 def similarity(rows: torch.Tensor) -> float:
@@ -58,11 +58,3 @@ def similarity(rows: torch.Tensor) -> float:
             cosine = torch.nn.functional.cosine_similarity(rows[i], rows[j], dim=0).item()
             kept.append(max(100 * cosine, 0.0))
     return sum(kept) / len(kept) if kept else math.nan
-
-
-def _loaded(checkpoint: Path) -> Loaded:
-    for weights in sorted(checkpoint.glob("*.safetensors")):
-        with weights.open("rb") as file:
-            hashlib.file_digest(file, "sha256")
-    clip = CLIPModel.from_pretrained(checkpoint, local_files_only=True, use_safetensors=True).eval().to(DEVICE)
-    return clip, CLIPImageProcessor.from_pretrained(checkpoint, local_files_only=True)

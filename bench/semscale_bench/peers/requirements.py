@@ -1,8 +1,7 @@
 """What each peer's environment holds beside torch: versions that were installed and run together.
 
 Installed one by one and without dependencies, torch before them and alone, so that no package's wishes choose another
-build of torch: some ask for torchvision, which must be of torch's own. To take part here only clip-retrieval needs it,
-whose encoders import it; without it, it is listed with that error.
+build of torch: some ask for torchvision, which must be of torch's own. What imports it has a stand-in (openai_package).
 """
 
 from __future__ import annotations
@@ -35,16 +34,17 @@ _SCIKIT_LEARN = (
 )
 _TORCHMETRICS = ("torchmetrics==1.9.0", "lightning-utilities==0.15.3")
 _SENTENCE_TRANSFORMERS = ("sentence-transformers==5.1.2",)  # later ones need transformers 5
-_CLIP_RETRIEVAL = (
-    "all-clip==1.3.0",  # clip-retrieval's encoders
+_CLIP = (
     "clip-anytorch==2.6.0",
     "ftfy==6.3.1",
     "wcwidth==0.9.4",
     "setuptools==69.5.1",  # with pkg_resources, which clip-anytorch imports
 )
+_CLIP_RETRIEVAL = ("all-clip==1.3.0", *_CLIP)  # clip-retrieval's encoders
 REQUIREMENTS = {  # environment -> what pip installs
     "torchmetrics": _TRANSFORMERS + _TORCHMETRICS,
     "sentence-transformers": _TRANSFORMERS + _SCIKIT_LEARN + _SENTENCE_TRANSFORMERS,
+    "clip": ("regex==2026.11.15", "tqdm==4.70.1", "numpy==2.4.6", "pillow==13.0.0", *_CLIP),
     "clip-retrieval": _TRANSFORMERS + _CLIP_RETRIEVAL,
     "torch-fidelity": ("torch-fidelity==0.4.0", "numpy==2.4.6", "scipy==1.17.1", "pillow==13.0.0", "tqdm==4.70.1"),
 }

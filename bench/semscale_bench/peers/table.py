@@ -21,6 +21,7 @@ class Peer:
     arguments: tuple[str, ...] = ()
     environment: str = ""  # a name of REQUIREMENTS; "" where semscale's own interpreter has all it needs
     groups: int | None = None  # of the images; None for all
+    precision: str = "fp32"  # of its weights
     plain: Mapping[str, float] = field(default_factory=dict)  # kind of images, or EVERY -> aim in equal precision
     fastest: float | None = None  # aim of the fastest back end
 
@@ -31,9 +32,9 @@ PEERS = (
     Peer("Hugging Face loop", "hugging_face", plain={"jpeg 500x375": 1.1, "jpeg 1024x1024": 1.3}, fastest=4.0),
     Peer("torchmetrics CLIPScore.update", "torchmetrics_clip", environment="torchmetrics",
          plain={EVERY: 2.0}, fastest=8.0),
-    Peer("published script, as published", "published", (EACH_SET,), groups=PUBLISHED_SETS,
+    Peer("published script, as published", "published", (EACH_SET,), "clip", groups=PUBLISHED_SETS, precision="fp16",
          plain={EVERY: 4.0}, fastest=12.0),
-    Peer("published script, model loaded once", "published", (ONCE,), groups=PUBLISHED_SETS),
+    Peer("published script, model loaded once", "published", (ONCE,), "clip", PUBLISHED_SETS, "fp16"),
     Peer("sentence-transformers CLIP", "sentence_clip", environment="sentence-transformers"),
     Peer("clip-retrieval inference", "clip_retrieval", environment="clip-retrieval"),
 )  # fmt: skip

@@ -14,10 +14,11 @@ BY_NAME = {peer.name: peer for peer in PEERS}
 def sentences(kind: str, results: Sequence[Result]) -> Iterator[str]:
     """A sentence for each peer, with the median, least and most of the rounds' ratios."""
     ours = [result for result in results if result.contestant.name not in BY_NAME]
+    fastest = max(ours, key=lambda result: result.timing.rate)
     for theirs in results[len(ours) :]:
         peer = BY_NAME[theirs.contestant.name]
-        told = [f"{us.contestant.name} is {_against(us, theirs, _aim(peer, kind, i, len(ours)))}"
-                for i, us in enumerate(ours)]  # fmt: skip
+        told = [f"{us.contestant.name} is {_against(us, theirs, _aims(peer, kind, us is ours[0], us is fastest))}"
+                for us in ours]  # fmt: skip
         yield f"{kind}, {peer.name}: {'; '.join(told)}"
 
 
@@ -39,10 +40,10 @@ def study_seconds(found: Mapping[str, Sequence[Result]]) -> dict[str, object]:
     }
 
 
-def _aim(peer: Peer, kind: str, place: int, places: int) -> list[float]:
-    """What one of ours aims at: the first in equal precision, the last as the fastest; one may be both."""
-    plain = peer.plain.get(kind, peer.plain.get(EVERY)) if place == 0 else None
-    fastest = peer.fastest if place == places - 1 else None
+def _aims(peer: Peer, kind: str, is_plain: bool, is_fastest: bool) -> list[float]:
+    """What one of ours aims at: in equal precision, and as the fastest in this run; one may be both."""
+    plain = peer.plain.get(kind, peer.plain.get(EVERY)) if is_plain else None
+    fastest = peer.fastest if is_fastest else None
     return [aim for aim in (plain, fastest) if aim is not None]
 
 

@@ -32,10 +32,11 @@ class Contestant:
         self._module, self._arguments = module, arguments
         self._work: Callable[[Task], Found] | None = None
 
-    def load(self, checkpoint: str, exported: str, batch_size: int, work: str) -> dict[str, Any]:
+    def load(self, batch_size: int, **paths: str) -> dict[str, Any]:
         """The tool's version."""
         module = importlib.import_module(self._module)
-        self._work = module.load(Model(Path(checkpoint), Path(exported), batch_size, Path(work)), *self._arguments)
+        model = Model(batch_size=batch_size, **{name: Path(path) for name, path in paths.items()})
+        self._work = module.load(model, *self._arguments)
         return {"version": importlib.metadata.version(module.VERSION_OF)}
 
     def work(self, task: str, embeddings: str) -> dict[str, Any]:

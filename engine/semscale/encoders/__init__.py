@@ -11,7 +11,7 @@ from typing import Protocol
 
 from semscale import files
 from semscale.cores import usable_cores
-from semscale.encoders.machine import amx
+from semscale.encoders.machine import FAST_BF16, bf16
 from semscale.errors import MissingDependencyError, ModelError, UsageError
 from semscale.model import Encoder, ModelSpec
 
@@ -74,14 +74,14 @@ def load_spec(folder: Path) -> ModelSpec:
 def precision_of(backend: str, precision: str | None = None) -> str:
     """Return the precision that the named back end runs: the given one, or its default on this machine.
 
-    The default is the first of its table, but OpenVINO's is bf16 only where AMX works. Raises UsageError for an unknown
+    The default is the first of its table, but OpenVINO's is bf16 only where that is faster. Raises UsageError for an unknown
     back end, or a precision that it does not have.
     """
     if backend not in BACK_ENDS:
         raise UsageError(f"unknown back end {backend!r}; choose from {sorted(BACK_ENDS)}")
     known = BACK_ENDS[backend].precisions
     if precision is None:
-        return "fp32" if backend == "openvino" and amx() != "works" else known[0]
+        return "fp32" if backend == "openvino" and bf16() not in FAST_BF16 else known[0]
     if precision not in known:
         raise UsageError(f"back end {backend!r} has no precision {precision!r}; choose from {', '.join(known)}")
     return precision

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from semscale.encoders import BACK_ENDS
-from semscale.encoders.machine import amx
+from semscale.encoders.machine import FAST_BF16, bf16
 from semscale.encoders.trt_driver import driver_problem
 from semscale.encoders.trt_files import precision_folder
 from semscale.errors import MissingDependencyError, UsageError
@@ -34,7 +34,7 @@ class Facts:
     gpu_problem: str  # why no GPU can be used; "" when one can
     cuda_provider: bool  # whether the installed ONNX Runtime has one
     engine: bool  # whether TensorRT engines were built for the model
-    amx: str  # "absent", "works" or "broken"; only known where OpenVINO is installed
+    bf16: str  # what `machine.bf16` says; "absent" where OpenVINO is not installed
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def facts(model: Path, precision: str | None = None) -> Facts:
         gpu_problem=problem,
         cuda_provider=ort is not None and CUDA_PROVIDER in ort.get_available_providers(),
         engine=_has_engine(model, precision or BACK_ENDS["tensorrt"].precisions[0]),
-        amx=amx() if "openvino" in modules else "absent",
+        bf16=bf16() if "openvino" in modules else "absent",
     )
 
 
@@ -99,13 +99,16 @@ def _obstacle(backend: str, found: Facts) -> str:
         return "no TensorRT engine of this model"
     if backend == "cuda" and not found.cuda_provider:
         return "this onnxruntime has no CUDA provider"
-    if backend == "openvino" and found.amx != "works":
-        told = {"absent": "this processor has no AMX", "broken": "the AMX that this processor announces does not work"}
-        return f"openvino passed over, {told[found.amx]}"
+    if backend == "openvino" and found.bf16 not in FAST_BF16:
+        told = {
+            "absent": "this processor is no faster in bfloat16",
+            "broken": "the AMX that this processor announces does not work",
+        }
+        return f"openvino passed over, {told[found.bf16]}"
     return ""
 
 
 def _reason(backend: str, found: Facts) -> str:
     if backend == "openvino":
-        return "installed, and this processor has AMX"
+        return f"installed, and this processor has {FAST_BF16[found.bf16]}"
     return "installed, and there is an NVIDIA GPU" if backend in ON_GPU else "installed"

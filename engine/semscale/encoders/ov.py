@@ -1,4 +1,4 @@
-"""The OpenVINO back end: bfloat16 on processors with AMX, float32 elsewhere, the precision always set and read back."""
+"""The OpenVINO back end: bfloat16 on processors that are faster in it, float32 elsewhere, the precision always set and read back."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from semscale.cores import usable_cores
 from semscale.encoders import load_spec
 from semscale.encoders.batches import fixed
 from semscale.encoders.checks import check_inputs, closed
-from semscale.encoders.machine import amx
+from semscale.encoders.machine import bf16
 from semscale.errors import ModelError, UsageError
 from semscale.model import Array
 
@@ -37,7 +37,7 @@ class OvEncoder:
         Raises UsageError when this machine does not run `precision`, ModelError when the model does not load.
         """
         self.spec = replace(load_spec(folder), precision=precision)
-        if precision == "bf16" and amx() == "broken":
+        if precision == "bf16" and bf16() == "broken":
             raise UsageError(
                 "OpenVINO's bf16 would end the process here: the processor announces AMX, and a trial of it failed "
                 "(some virtual machines hide how its tiles are laid out). Use --precision fp32"

@@ -39,7 +39,7 @@ def converted(checkpoint: Checkpoint, weights: Mapping[str, Tensor], config: CLI
 
     Raises ModelError, naming one, when a tensor is missing, or one is there that such a model does not have.
     """
-    names = _names(config)
+    names = names_in(config)
     left = {name: tensor for name, tensor in weights.items() if not name.endswith("attn_mask")}  # a constant
     _refuse(checkpoint, names.keys() - left.keys(), "lack")
     _refuse(checkpoint, left.keys() - names.keys(), "have, beyond what the configuration describes,")
@@ -62,7 +62,7 @@ def _refuse(checkpoint: Checkpoint, names: Set[str], what: str) -> None:
         )
 
 
-def _names(config: CLIPConfig) -> dict[str, str]:
+def names_in(config: CLIPConfig) -> dict[str, str]:
     """open_clip's name of every tensor, and transformers' name; {} in it stands for q, k and v."""
     kinds = ("weight", "bias")
     names = {**RENAMED, **TRANSPOSED}
