@@ -27,9 +27,10 @@ ALLOWED = {  # room -> the other rooms of the engine it may import
     "reuse": LEAVES | {"paths", "store", "store_spec", "verify"},
     "sources": LEAVES | {"plan", "prefetch"},
     "headers": LEAVES,
-    "decode": LEAVES | {"avif", "headers", "jpeg2000", "modes", "strangers"},
+    "decode": LEAVES | {"avif", "headers", "jpeg2000", "libspng", "modes", "strangers"},
     "avif": LEAVES,
     "jpeg2000": LEAVES,
+    "libspng": LEAVES,
     "modes": LEAVES,
     "strangers": LEAVES,
     "paths": LEAVES | {"files"},
@@ -114,6 +115,7 @@ HEAVY = {  # library -> the only places, files or folders, that may import it
     "starlette": {"study/annotate/server.py", "cli_annotate.py"},
     "uvicorn": {"study/annotate/server.py", "cli_annotate.py"},
     "sacrebleu": {"metrics/predictions.py"},
+    "imagecodecs": {"libspng.py"},
 }
 
 

@@ -1,9 +1,9 @@
 """Encoded bytes -> (H, W, 3) uint8 RGB, hostile input made harmless.
 
-What a file is, is told by its bytes and never by its name. JPEG goes to simplejpeg, HEIF to pillow-heif where that is
-installed, all else to Pillow's readers, which are called one by one: `PIL.Image.open` would warn, consult global limits
-and try formats that start other programs. Threads may call `decode` at once. What goes wrong is an InputError with one
-of the codes
+What a file is, is told by its bytes and never by its name. JPEG goes to simplejpeg, HEIF to pillow-heif and RGB PNG to
+libspng where these are installed, all else to Pillow's readers, which are called one by one: `PIL.Image.open` would
+warn, consult global limits and try formats that start other programs. Threads may call `decode` at once. What goes
+wrong is an InputError with one of the codes
 
     empty-file      no bytes at all
     not-an-image    the bytes are something else: an HTML page, JSON, zeros ...
@@ -54,6 +54,7 @@ from semscale.headers import (
     without_metadata,
 )
 from semscale.jpeg2000 import check_jpeg2000
+from semscale.libspng import rgb_png
 from semscale.model import Array
 from semscale.modes import to_rgb, upright
 from semscale.strangers import is_cut, stranger
@@ -146,7 +147,9 @@ def _plain(opener: Callable[[io.BytesIO], ImageFile]) -> Callable[[bytes, int], 
 
 
 def _png(data: bytes, max_pixels: int) -> Array:
-    return _loaded(PngImageFile(io.BytesIO(plain_png(data))), max_pixels, depth=data[24])
+    plain = plain_png(data)
+    pixels = rgb_png(plain, max_pixels)
+    return _loaded(PngImageFile(io.BytesIO(plain)), max_pixels, depth=data[24]) if pixels is None else pixels
 
 
 def _gif(data: bytes, max_pixels: int) -> Array:

@@ -18,6 +18,7 @@ PACKAGES = (
     "onnxruntime-gpu",
     "pillow",
     "simplejpeg",
+    "imagecodecs",
     "tokenizers",
     "pyarrow",
 )

@@ -74,8 +74,8 @@ def load_spec(folder: Path) -> ModelSpec:
 def precision_of(backend: str, precision: str | None = None) -> str:
     """Return the precision that the named back end runs: the given one, or its default on this machine.
 
-    The default is the first of its table, but OpenVINO's is bf16 only where that is faster. Raises UsageError for an unknown
-    back end, or a precision that it does not have.
+    The default is the first of its table, but OpenVINO's is bf16 only where that is faster. Raises UsageError for an
+    unknown back end, or a precision that it does not have.
     """
     if backend not in BACK_ENDS:
         raise UsageError(f"unknown back end {backend!r}; choose from {sorted(BACK_ENDS)}")

@@ -50,7 +50,7 @@ def bf16() -> Literal["amx", "avx512", "absent", "broken"]:
     """
     tiles = amx()
     if tiles == "absent":
-        return "avx512" if AVX512_FLAGS <= _cpuinfo() else "absent"
+        return "avx512" if _cpuinfo() >= AVX512_FLAGS else "absent"
     return "amx" if tiles == "works" else "broken"
 
 

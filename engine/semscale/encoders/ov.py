@@ -1,4 +1,4 @@
-"""The OpenVINO back end: bfloat16 on processors that are faster in it, float32 elsewhere, the precision always set and read back."""
+"""The OpenVINO back end: bfloat16 on processors that are faster in it, else float32; always set, and read back."""
 
 from __future__ import annotations
 
