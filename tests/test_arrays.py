@@ -41,7 +41,7 @@ def test_arrays_and_files_give_the_same_embeddings(model, tmp_path):
     from semscale.decode import decode
 
     write_tree(tmp_path / "images", ["g/0.png", "g/1.png"])
-    store = semscale.embed(tmp_path / "images", tmp_path / "store", model=model)
+    store = semscale.embed(tmp_path / "images", tmp_path / "store", model=model, backend="onnx")
     decoded = [decode(png(seed)) for seed in range(2)]
     np.testing.assert_allclose(store.images.take(np.arange(2)), semscale.encode_images(decoded, model=model), atol=1e-6)
 

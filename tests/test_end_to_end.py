@@ -56,7 +56,8 @@ def reference(photos, tiny_checkpoint):
 @pytest.mark.parametrize("extra", [[], ["--batch-size", "3", "--workers", "1", "--shard-size", "5"]])
 def test_every_number_equals_the_independent_one(photos, reference, tiny_export, tmp_path, extra):
     root, rows = photos
-    arguments = ["score", str(root), "-o", str(tmp_path), "--model", str(tiny_export), "--json", "--quiet", *extra]
+    arguments = ["score", str(root), "-o", str(tmp_path), "--model", str(tiny_export), "--backend", "onnx",
+                 "--json", "--quiet", *extra]  # fmt: skip
     done = CliRunner().invoke(main, arguments)
     assert done.exit_code == 0, done.output
     line = json.loads(done.stdout)
