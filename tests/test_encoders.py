@@ -332,13 +332,13 @@ class TestAuto:
             (CPU, "openvino (bf16): installed, and this processor has AMX; there is no NVIDIA driver here"),
             (
                 replace(CPU, bf16="avx512"),
-                "openvino (bf16): installed, and this processor has AVX-512 for bfloat16; "
-                "there is no NVIDIA driver here",
+                "onnx (fp32): installed; there is no NVIDIA driver here; openvino passed over, "
+                "its bf16 is less exact and only twice as fast here; --backend openvino takes it",
             ),
             (
                 replace(CPU, bf16="absent"),
                 "onnx (fp32): installed; there is no NVIDIA driver here; openvino passed over, "
-                "this processor is no faster in bfloat16",
+                "this processor has no AMX",
             ),
             (
                 replace(CPU, modules={"onnxruntime"}),

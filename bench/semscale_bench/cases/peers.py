@@ -24,6 +24,7 @@ from tempfile import TemporaryDirectory
 import click
 
 from semscale.encoders import BACK_ENDS, load_spec
+from semscale.encoders.machine import bf16
 from semscale.errors import UsageError
 from semscale_bench import images
 from semscale_bench.peers import others
@@ -134,7 +135,8 @@ def _everyone(plan: Plan, model: Model) -> Iterator[tuple[str, Peer, str]]:
     on_gpu = chosen.backend in ON_GPU
     plain = ("cuda" if on_gpu else "onnx", "fp32")
     fast = [(chosen.backend, chosen.precision)] if (chosen.backend, chosen.precision) != plain else []
-    if not on_gpu and plan.precision is None:  # what is chosen where nobody says is never in integers
+    if not on_gpu and plan.precision is None:  # where nobody says, neither is chosen
+        fast += [("openvino", "bf16")] if bf16() == "avx512" else []
         fast.append(("onnx", "int8"))
     pixels = "exact" if on_gpu else "close"  # a GPU resizes, to the same bits
     for backend, precision, decode in ((*plain, "exact"), *((*each, pixels) for each in fast or [plain])):
