@@ -67,8 +67,8 @@ def _product_rows(device: str, plan: Plan) -> tuple[list[Row], list[str]]:
         if name not in dying:
             made += integer_products() if name == INT8 else products(device, name)
     timed = measure(contestants(made), repeats=plan.repeats, seconds=plan.seconds / 3)
-    rows = [Row(CASE, f"product {product.precision}", "x".join(map(str, product.shape)), "FLOP", timing)
-            for product, timing in zip(made, timed.values(), strict=True)]  # fmt: skip
+    rows = [Row(CASE, f"product {each.precision}", f"{'x'.join(map(str, each.shape))} {each.library}", "FLOP", timing)
+            for each, timing in zip(made, timed.values(), strict=True)]  # fmt: skip
     return rows, [f"products in {name}: torch dies of one here; docs/backends.md, AMX in virtual machines, says why"
                   for name in dying]  # fmt: skip
 
