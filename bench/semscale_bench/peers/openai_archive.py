@@ -6,7 +6,10 @@ the package a little longer to open than plain tensors.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,19 +23,22 @@ WIDE = ("ln_", "embedding", "logit_scale")  # parts of the names of what it keep
 
 def write_archive(checkpoint: Path, path: Path) -> None:
     """Write the weights to `path`; nothing where the package has no such model, which whoever opens it finds."""
-    model = CLIPModel.from_pretrained(checkpoint, local_files_only=True, use_safetensors=True)
-    if fits(model.config):
+    config = checkpoint / "config.json"
+    if config.is_file() and fits(json.loads(config.read_text(encoding="utf-8"))):
+        model = CLIPModel.from_pretrained(checkpoint, local_files_only=True, use_safetensors=True)
         torch.save(by_its_names(model), path)
 
 
-def fits(config: CLIPConfig) -> bool:
-    """Whether the package would build the same network."""
-    towers = (config.vision_config, config.text_config)
+def fits(values: Mapping[str, Any]) -> bool:
+    """Whether the package would build the network of a configuration."""
+    if values.get("model_type") != CLIPConfig.model_type:
+        return False
+    config = CLIPConfig.from_dict(dict(values))
     return all(
         tower.hidden_act == "quick_gelu"
         and tower.num_attention_heads * HEAD == tower.hidden_size
         and tower.intermediate_size == 4 * tower.hidden_size
-        for tower in towers
+        for tower in (config.vision_config, config.text_config)
     )
 
 
