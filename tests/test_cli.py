@@ -237,3 +237,17 @@ def test_export_writes_towers_and_shows_the_parity_table(tmp_path):
     again = call("export", "demo", "-o", tmp_path / "demo")
     assert again.exit_code == 2
     assert "already exists" in again.output
+
+
+@pytest.mark.parametrize(("given", "pool"), [(None, "system"), ("mimalloc", "mimalloc")])
+def test_arrow_keeps_no_memory_of_its_own_unless_it_is_told_to(monkeypatch, given, pool):
+    name = "ARROW_DEFAULT_MEMORY_POOL"
+    monkeypatch.delenv(name, raising=False)
+    if given is not None:
+        monkeypatch.setenv(name, given)
+    code = (
+        "import sys; from semscale import cli; sys.argv = ['semscale', '--version']; sys.exit = lambda *_: None; "
+        "cli.run(); import pyarrow; print(pyarrow.default_memory_pool().backend_name)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == pool

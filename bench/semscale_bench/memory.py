@@ -23,6 +23,8 @@ from unittest import mock
 import numpy as np
 from PIL import Image
 
+from semscale.cli import ENVIRONMENT
+
 DISTINCT = 64  # files that all images are links to
 PROMPT_SEEDS = 20  # images of one prompt in the synthetic listing
 SHARD = 256  # images: the smallest run, too, writes one while it embeds the next
@@ -42,9 +44,9 @@ class Peak:
 
 
 def peak(regime: str, images: int) -> Peak:
-    """Run one regime in a fresh process."""
+    """Run one regime in a fresh process, with the settings of the command."""
     command = [sys.executable, "-m", "semscale_bench.memory", regime, str(images)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env={**ENVIRONMENT, **os.environ})
     return Peak(*json.loads(done.stdout.splitlines()[-1]))
 
 
